@@ -1,0 +1,40 @@
+/**
+ * The one error class. Callers compare `code`, never messages or class names.
+ *
+ * Codes are listed in each folder's `errors.ts`; `hint` says what a person can do next and is shown by the CLI and the API.
+ */
+export type ErrorData = Readonly<Record<string, string | number | boolean>>
+
+export interface KithErrorOptions extends ErrorOptions {
+  /** What the user can do about it: one sentence. */
+  readonly hint?: string
+}
+
+export class KithError<C extends string = string> extends Error {
+  override readonly name: string = 'KithError'
+  readonly code: C
+  readonly data: ErrorData
+  readonly hint: string | undefined
+  constructor(code: C, message: string, data: ErrorData = {}, options: KithErrorOptions = {}) {
+    super(message, options)
+    this.code = code
+    this.data = data
+    this.hint = options.hint
+  }
+}
+
+/** True when `error` is a KithError with exactly this code. */
+export const hasCode = (error: unknown, code: string): boolean => error instanceof KithError && error.code === code
+
+/** The code of any thrown value: a KithError's own, a system error's (`ECONNREFUSED`), else `INTERNAL`. */
+export function codeOf(error: unknown): string {
+  if (error instanceof KithError) return error.code
+  const code = (error as { code?: unknown } | null)?.code
+  return typeof code === 'string' ? code : 'INTERNAL'
+}
+
+/** One line of text for a log or a screen; control characters are replaced, so remote text cannot move the cursor. */
+export function textOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error)
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '�').slice(0, 500)
+}
