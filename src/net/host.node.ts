@@ -1,0 +1,174 @@
+/**
+ * Opens the libp2p host: tcp and websockets, TLS before Noise, yamux, identify and ping under Kith's own protocol names, with the limits
+ * of limits.ts. What else runs on it (DHT, mDNS) comes in as services, because `discovery` is above this folder. libp2p is loaded when a
+ * host is opened, not when this file is.
+ */
+import type { Identify } from '@libp2p/identify'
+import type { Libp2p } from '@libp2p/interface'
+import type { Ping } from '@libp2p/ping'
+import type { ServiceFactoryMap } from 'libp2p'
+import type { Clock } from '../base/clock.ts'
+import { KithError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { parseAddress } from './address-scope.ts'
+import { BoundedDatastore } from './bounded-datastore.ts'
+import { ConnectionLimiter, type ConnectionLimits } from './connection-limiter.ts'
+import { Host, type HostServices } from './host.ts'
+import {
+  HANDSHAKE_TIMEOUT_MS,
+  MAX_ADDRESSES_PER_PEER,
+  MAX_CONNECTIONS,
+  MAX_DIAL_QUEUE,
+  MAX_OTHER_RECORDS,
+  MAX_PARALLEL_DIALS,
+  MAX_PEER_RECORD_BYTES,
+  MAX_PENDING_CONNECTIONS,
+  MAX_PROVIDER_RECORDS,
+  MAX_PROVIDERS_PER_FILE,
+  MAX_RECORDS_PER_PROVIDER,
+  MAX_UNKNOWN_PEERS,
+  PING_INTERVAL_MS
+} from './limits.ts'
+import type { ScopeGate } from './scope-gate.ts'
+import { limitWebSockets } from './websocket-limits.ts'
+
+export interface HostDeps {
+  readonly clock: Clock
+  readonly log: Logger
+  /** Decides which addresses may be dialled. Shared with discovery, which teaches it. */
+  readonly gate: ScopeGate
+  /** 32-byte Ed25519 seed of the libp2p key: `identity.peerPrivateKey`. */
+  readonly peerPrivateKey: Uint8Array
+}
+
+/** libp2p's parts, and the services that every host has. */
+export type HostComponents = Parameters<ServiceFactoryMap<{ x: unknown }>['x']>[0] & { readonly identify: Identify; readonly ping: Ping }
+
+export type HostServiceFactories<S extends HostServices> = { readonly [K in keyof S]: (components: HostComponents) => S[K] }
+
+export interface HostOptions<S extends HostServices = HostServices> extends ConnectionLimits {
+  /** multiaddrs to listen on; port 0 takes a free one; empty: dial only. */
+  readonly listen?: readonly string[]
+  readonly maxConnections?: number
+  /** Peers remembered without a connection (threats DH8). */
+  readonly maxUnknownPeers?: number
+  /** libp2p services beside identify and ping, as discovery's factories make them. */
+  readonly services?: HostServiceFactories<S>
+}
+
+/** Fixed, documented ports: 4801 TCP, 4802 WebSocket. */
+export const defaultListen: readonly string[] = ['/ip4/0.0.0.0/tcp/4801', '/ip4/0.0.0.0/tcp/4802/ws']
+
+/**
+ * Opens a host and waits until it listens; it dials nobody by itself. Dispose the host to close every connection.
+ * @throws LISTEN_FAILED when a port is taken, BAD_ADDRESS
+ */
+export async function openHost<S extends HostServices = HostServices>(deps: HostDeps, options: HostOptions<S> = {}): Promise<Host<S>> {
+  const listen = options.listen ?? defaultListen
+  for (const address of listen) deps.gate.allow(address, 'listen')
+  const limiter = new ConnectionLimiter(deps, options)
+  const libp2p = await createLibp2p(deps, options, listen, limiter)
+  // Not `await using` yet: until it has started there is nothing to stop.
+  const host = new Host<S>(deps, libp2p)
+  try {
+    await libp2p.start()
+  } catch (cause) {
+    await host[Symbol.asyncDispose]()
+    throw new KithError(
+      'LISTEN_FAILED',
+      `cannot listen on ${listen.join(', ')}`,
+      {},
+      { cause, hint: 'another program uses the port; try --port 0' }
+    )
+  }
+  return host
+}
+
+async function createLibp2p<S extends HostServices>(
+  deps: HostDeps,
+  options: HostOptions<S>,
+  listen: readonly string[],
+  limiter: ConnectionLimiter
+): Promise<Libp2p<S>> {
+  const [{ createLibp2p }, { tcp }, { webSockets }, { tls }, { noise }, { yamux }, { identify }, { ping }, { keys }] = await Promise.all([
+    import('libp2p'),
+    import('@libp2p/tcp'),
+    import('@libp2p/websockets'),
+    import('@libp2p/tls'),
+    import('@libp2p/noise'),
+    import('@libp2p/yamux'),
+    import('@libp2p/identify'),
+    import('@libp2p/ping'),
+    import('@libp2p/crypto')
+  ])
+  const maxConnections = options.maxConnections ?? MAX_CONNECTIONS
+  const maxSockets = maxConnections + MAX_PENDING_CONNECTIONS
+  const privateKey = await keys.generateKeyPairFromSeed('Ed25519', deps.peerPrivateKey)
+  let created: Libp2p | undefined
+  const self = privateKey.publicKey.toCID().toString()
+  const isConnected = (key: string): boolean =>
+    key.endsWith(self) || (created?.getPeers().some(p => key.endsWith(p.toCID().toString())) ?? false)
+  const services = { identify: identify({ protocolPrefix: 'kith' }), ping: ping({ protocolPrefix: 'kith' }), ...options.services }
+  const libp2p = await createLibp2p<S>({
+    start: false,
+    privateKey,
+    nodeInfo: { name: 'kith', version: '1', userAgent: 'kith' },
+    addresses: { listen: [...listen] },
+    transports: [
+      tcp({ maxConnections: maxSockets }),
+      limitWebSockets(
+        webSockets({ http: { headersTimeout: HANDSHAKE_TIMEOUT_MS, requestTimeout: HANDSHAKE_TIMEOUT_MS, maxHeaderSize: 8192 } }),
+        maxSockets
+      )
+    ],
+    connectionEncrypters: [tls(), noise()],
+    streamMuxers: [yamux()],
+    datastore: datastoreFor(isConnected, self, options.maxUnknownPeers ?? MAX_UNKNOWN_PEERS),
+    connectionManager: {
+      maxConnections,
+      // Rates are the limiter's: it knows IPv6 networks and exempts this machine.
+      inboundConnectionThreshold: Number.MAX_SAFE_INTEGER,
+      maxIncomingPendingConnections: MAX_PENDING_CONNECTIONS,
+      maxParallelDials: MAX_PARALLEL_DIALS,
+      maxDialQueueLength: MAX_DIAL_QUEUE,
+      maxPeerAddrsToDial: MAX_ADDRESSES_PER_PEER,
+      dialTimeout: HANDSHAKE_TIMEOUT_MS,
+      inboundUpgradeTimeout: HANDSHAKE_TIMEOUT_MS,
+      // No lookups for /dnsaddr that peers send us.
+      resolvers: {}
+    },
+    connectionMonitor: { pingInterval: PING_INTERVAL_MS, protocolPrefix: 'kith' },
+    connectionGater: {
+      denyDialMultiaddr: address => !deps.gate.permits(address.toString()),
+      filterMultiaddrForPeer: (_, address) => parseAddress(address.toString()) !== undefined,
+      denyInboundConnection: connection => {
+        const ip = parseAddress(connection.remoteAddr.toString())?.host
+        const release = ip === undefined ? undefined : limiter.admit(ip)
+        if (!release) return true
+        connection.addEventListener('close', release, { once: true })
+        return false
+      }
+    },
+    // The record type of the caller's services and of ours is one object; S names the caller's part.
+    services: services as unknown as ServiceFactoryMap<S>
+  })
+  created = libp2p as unknown as Libp2p
+  return libp2p
+}
+
+function datastoreFor(isConnected: (key: string) => boolean, self: string, maxUnknownPeers: number): BoundedDatastore {
+  const isOwn = (key: string): boolean => key.endsWith(self)
+  return new BoundedDatastore([
+    { prefix: '/peers/', max: maxUnknownPeers, maxBytes: MAX_PEER_RECORD_BYTES, keep: isConnected },
+    {
+      prefix: '/dht/provider/',
+      max: MAX_PROVIDER_RECORDS,
+      maxBytes: 64,
+      maxPerGroup: MAX_PROVIDERS_PER_FILE,
+      maxPerAuthor: MAX_RECORDS_PER_PROVIDER,
+      keep: isOwn
+    },
+    // Values other than provider records have no validator and so never get here; libp2p's own odds and ends do.
+    { prefix: '/', max: MAX_OTHER_RECORDS, maxBytes: MAX_PEER_RECORD_BYTES }
+  ])
+}

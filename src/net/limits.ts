@@ -1,0 +1,60 @@
+/** Every number of this folder that a peer could otherwise choose (threats CO1, CO8-CO11, CO15-CO18, DH8). */
+
+/** Connections in all, whoever opened them. */
+export const MAX_CONNECTIONS = 300
+/** Inbound connections from one address: an IPv4 address or an IPv6 /64. */
+export const MAX_CONNECTIONS_PER_IP = 8
+/** The same for this machine itself, where many nodes may run. */
+export const MAX_CONNECTIONS_LOOPBACK = 64
+/** Inbound connections from one address in a second. Loopback is exempt. */
+export const INBOUND_PER_SECOND = 5
+/** Inbound connections whose handshake is not finished. */
+export const MAX_PENDING_CONNECTIONS = 32
+/** Addresses whose rate is remembered; the one unseen for longest is forgotten. */
+export const MAX_RATED_ADDRESSES = 4096
+/** A whole dial with name resolution and handshake; an inbound handshake. */
+export const HANDSHAKE_TIMEOUT_MS = 10_000
+export const MAX_DIAL_QUEUE = 500
+export const MAX_PARALLEL_DIALS = 50
+export const MAX_ADDRESSES_PER_PEER = 25
+export const MAX_INBOUND_STREAMS = 32
+export const MAX_OUTBOUND_STREAMS = 64
+/** Peers that are remembered without a connection; the one unused for longest is forgotten. */
+export const MAX_UNKNOWN_PEERS = 1000
+/** What is remembered about one peer, in bytes. */
+export const MAX_PEER_RECORD_BYTES: number = 16 * 1024
+/** Provider records: for one file, from one provider, and together. */
+export const MAX_PROVIDERS_PER_FILE = 1000
+export const MAX_RECORDS_PER_PROVIDER = 10_000
+export const MAX_PROVIDER_RECORDS = 50_000
+/** Entries under prefixes that have no limit of their own. */
+export const MAX_OTHER_RECORDS = 1000
+/** Time between pings of an idle connection: it is closed when one is not answered. */
+export const PING_INTERVAL_MS = 30_000
+
+/** Longest multiaddr text. */
+export const MAX_ADDRESS_CHARS = 512
+/** Hosts that the scope gate remembers for each way of learning them. */
+export const MAX_KNOWN_HOSTS = 1024
+
+/** Request and response in all, unless the caller gives another time. */
+export const REQUEST_TIMEOUT_MS = 10_000
+/** How long a request may take to arrive. */
+export const REQUEST_READ_TIMEOUT_MS = 10_000
+/** How long a handler may work before its caller is told PEER_TIMEOUT. */
+export const HANDLER_TIMEOUT_MS = 120_000
+/** Requests of one peer that are being answered at once, over all methods. */
+export const MAX_REQUESTS_PER_PEER = 32
+/** Our own requests to one peer at once; others wait in line. */
+export const MAX_CALLS_PER_PEER = 16
+/** Calls that wait in that line; further ones fail. */
+export const MAX_WAITING_CALLS = 1024
+/** A burst is this many seconds' worth of requests. */
+export const BURST_SECONDS = 5
+/** Peers and addresses whose rate is remembered; the one unseen for longest is forgotten. */
+export const MAX_RATED_PEERS = 4096
+/** Largest request and response that any method may ask for. */
+export const MAX_MESSAGE_BYTES: number = 4 * 1024 * 1024
+/** Characters of a method's name and of an error code in a response. */
+export const MAX_METHOD_CHARS = 64
+export const MAX_CODE_BYTES = 64
