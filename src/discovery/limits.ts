@@ -1,0 +1,47 @@
+/** Every number of this folder that a peer could otherwise choose (threats DH4, DH6, DH7, DH9). */
+
+/** Size of a k-bucket, and nodes that get a provider record. */
+export const K = 20
+/** Queries in parallel on one path. */
+export const ALPHA = 3
+/** Paths of one lookup that share no node, so that one liar cannot steer all of it. */
+export const DISJOINT_PATHS = 3
+/** A lookup ends after this time, this many queries or this many providers. */
+export const LOOKUP_TIMEOUT_MS = 30_000
+export const MAX_LOOKUP_QUERIES = 128
+export const MAX_PROVIDERS = 1000
+/** A lookup without any DHT peer ends after this time. */
+export const NO_PEERS_TIMEOUT_MS = 10_000
+export const MAX_ADDRESSES_PER_PROVIDER = 25
+
+/** Routing table: nodes at one public address, and in one network (IPv4 /24, IPv6 /48). */
+export const MAX_TABLE_PER_IP = 1
+export const MAX_TABLE_PER_NETWORK = 10
+
+/** Own records are published again this often, and those of others are forgotten after VALIDITY without. */
+export const REPUBLISH_MS: number = 60 * 60 * 1000
+export const PROVIDER_VALIDITY_MS: number = 3 * REPUBLISH_MS
+/** How often old records are looked for. */
+export const CLEANUP_MS: number = 15 * 60 * 1000
+/** One publication; and the wait after a failed one, doubled each time up to the longest. */
+export const PUBLISH_TIMEOUT_MS = 60_000
+export const PUBLISH_RETRY_MS = 2_000
+export const PUBLISH_RETRY_MAX_MS: number = 5 * 60_000
+/** A first publication is looked up until somebody names us: attempts, the time of each, and the first wait, doubled each time. */
+export const CONFIRM_ATTEMPTS = 5
+export const CONFIRM_TIMEOUT_MS = 3_000
+export const CONFIRM_WAIT_MS = 50
+/** Publications at the same time. */
+export const PUBLISH_PARALLEL = 4
+
+/** Bootstrap: a round of dials, and the wait between rounds while nobody is connected and when only some are missing. */
+export const BOOTSTRAP_DIAL_TIMEOUT_MS = 10_000
+export const BOOTSTRAP_RETRY_MS = 1_000
+export const BOOTSTRAP_RETRY_MAX_MS = 30_000
+export const BOOTSTRAP_IDLE_RETRY_MS: number = 5 * 60_000
+export const MAX_BOOTSTRAP = 64
+
+/** Peers taken from LAN discovery in the life of a host, and dials to them at the same time. */
+export const MAX_LAN_PEERS = 256
+export const MAX_LAN_DIALS = 8
+export const LAN_DIAL_TIMEOUT_MS = 5_000
