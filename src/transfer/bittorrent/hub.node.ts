@@ -1,0 +1,172 @@
+/**
+ * All peer connections of this node: dials and accepts them, makes sessions of them, and knows which torrents it takes part in
+ * (its shares, and downloads that have a swarm).
+ */
+import type { Socket } from 'node:net'
+import { randomBytes } from '#crypto'
+import { bytesToHex, concatBytes, equalBytes, utf8 } from '../../base/bytes.ts'
+import type { Clock } from '../../base/clock.ts'
+import { KithError } from '../../base/errors.ts'
+import type { Logger } from '../../base/log.ts'
+import type { Grid } from '../grid.ts'
+import type { Share, ShareIndex, Ticket, UploadGate } from '../protocol.ts'
+import { type Handshake, protocolError } from './messages.ts'
+import { infoOfShare } from './metainfo.ts'
+import { PeerWire } from './peer.node.ts'
+import { PeerSession, type SessionTorrent } from './session.node.ts'
+import { formatPeerAddress, type PeerAddress } from './urls.ts'
+
+export interface HubDeps {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly shares: ShareIndex
+  readonly gate: UploadGate
+}
+
+/** A download that also takes peers who connect to us. */
+export interface Downloading {
+  readonly infoHash: Uint8Array
+  readonly grid: Grid
+  readonly info: Uint8Array | undefined
+  /** Called with the session of a peer that connected to us. */
+  onPeer(session: PeerSession): void
+}
+
+export interface DialTorrent {
+  readonly infoHash: Uint8Array
+  readonly grid: Grid | undefined
+  readonly info?: Uint8Array | undefined
+  readonly ticket?: Ticket | undefined
+}
+
+/** Client id in the style other programs show: "-KT0100-" and twelve random bytes. */
+const PEER_ID_PREFIX = utf8('-KT0100-')
+
+export class PeerHub implements AsyncDisposable {
+  readonly peerId: Uint8Array = concatBytes(PEER_ID_PREFIX, randomBytes(12))
+  /** Set by the listener. */
+  listenPort: number = 0
+  readonly #deps: HubDeps
+  readonly #wires = new Set<PeerWire>()
+  readonly #sessions = new Set<PeerSession>()
+  readonly #downloads = new Map<string, Downloading>()
+  readonly #infoOfShare = new WeakMap<Share, Uint8Array>()
+  #closed = false
+
+  constructor(deps: HubDeps) {
+    this.#deps = deps
+  }
+
+  /** Connects to a checked address and shakes hands. @throws SOURCE_LOST, SOURCE_LIED */
+  async dial(address: PeerAddress, torrent: DialTorrent, signal: AbortSignal): Promise<PeerSession> {
+    if (this.#closed) throw new KithError('SOURCE_LOST', 'BitTorrent was closed')
+    const ready = Promise.withResolvers<PeerSession>()
+    ready.promise.catch(() => {})
+    const wire = await PeerWire.dial(
+      address.host,
+      address.port,
+      {
+        clock: this.#deps.clock,
+        address: formatPeerAddress(address),
+        incoming: false,
+        onHandshake: (remote, w) => {
+          if (!equalBytes(remote.infoHash, torrent.infoHash)) throw protocolError('the peer answers for another torrent')
+          const session = this.#session(w, this.#torrent(torrent), remote)
+          ready.resolve(session)
+          return session
+        }
+      },
+      signal
+    )
+    this.#keep(wire)
+    if (this.#closed) wire.close(new KithError('SOURCE_LOST', 'BitTorrent was closed')) // while it was dialling
+    const onAbort = (): void => wire.close(new KithError('SOURCE_LOST', 'dialling was given up'))
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      wire.sendHandshake(this.#handshake(torrent.infoHash))
+      const session = await Promise.race([ready.promise, wire.ended])
+      if (session && !wire.error) return session
+      throw asSourceError(wire.error)
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  /** Takes a socket that connected to us; unknown torrents are closed at once. */
+  accept(socket: Socket, address: string): PeerWire {
+    const wire = PeerWire.accept(socket, {
+      clock: this.#deps.clock,
+      address,
+      incoming: true,
+      onHandshake: (remote, w) => {
+        const download = this.#downloads.get(bytesToHex(remote.infoHash))
+        const torrent = this.#torrent({ infoHash: remote.infoHash, grid: download?.grid, info: download?.info })
+        if (!torrent.grid) throw new KithError('SOURCE_LOST', 'a peer asks for a torrent that is not here')
+        w.sendHandshake(this.#handshake(remote.infoHash))
+        const session = this.#session(w, torrent, remote)
+        download?.onPeer(session)
+        return session
+      }
+    })
+    this.#keep(wire)
+    return wire
+  }
+
+  /** Peers that connect for this torrent are handed to `onPeer` until disposed. */
+  register(download: Downloading): Disposable {
+    const key = bytesToHex(download.infoHash)
+    this.#downloads.set(key, download)
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#downloads.get(key) === download) this.#downloads.delete(key)
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    await Promise.all([...this.#sessions].map(s => s[Symbol.asyncDispose]()))
+    await Promise.all([...this.#wires].map(w => w[Symbol.asyncDispose]()))
+  }
+
+  #keep(wire: PeerWire): void {
+    this.#wires.add(wire)
+    void wire.ended.then(() => this.#wires.delete(wire))
+  }
+
+  #handshake(infoHash: Uint8Array): Handshake {
+    return { infoHash, peerId: this.peerId, fast: true, extended: true }
+  }
+
+  #torrent({ infoHash, grid, info, ticket }: DialTorrent): SessionTorrent {
+    const share = this.#deps.shares.byInfoHash(bytesToHex(infoHash))
+    const fits = share && (!grid || (share.grid.size === grid.size && share.grid.chunkBytes === grid.chunkBytes)) ? share : undefined
+    return { infoHash, grid: grid ?? fits?.grid, share: fits, info: info ?? (fits && this.#info(fits, infoHash)), ticket }
+  }
+
+  #info(share: Share, infoHash: Uint8Array): Uint8Array | undefined {
+    const known = this.#infoOfShare.get(share)
+    if (known) return known
+    const made = infoOfShare(share)
+    if (!made || !equalBytes(made.infoHash, infoHash)) return undefined
+    this.#infoOfShare.set(share, made.info)
+    return made.info
+  }
+
+  #session(wire: PeerWire, torrent: SessionTorrent, remote: Handshake): PeerSession {
+    if (equalBytes(remote.peerId, this.peerId)) throw protocolError('connected to ourselves')
+    const { clock, log, gate } = this.#deps
+    const session = new PeerSession({ clock, log, gate, ownPeerId: this.peerId, listenPort: this.listenPort }, wire, torrent, remote)
+    this.#sessions.add(session)
+    void wire.ended.then(() => session[Symbol.asyncDispose]()).finally(() => this.#sessions.delete(session))
+    session.begin()
+    return session
+  }
+}
+
+/** Why a connection ended, as sources say it. */
+export function asSourceError(error: KithError | undefined): KithError {
+  if (error?.code.startsWith('SOURCE_')) return error
+  const code = error?.code === 'PEER_WIRE' ? 'SOURCE_LIED' : 'SOURCE_LOST'
+  return new KithError(code, error?.message ?? 'the connection ended', error?.data, { cause: error })
+}

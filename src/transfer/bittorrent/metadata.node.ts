@@ -1,0 +1,200 @@
+/** Fetches the info dictionary of a magnet link from peers (BEP 9), several at a time; the first whose hash is right wins. */
+import { sha1 } from '#hash'
+import { equalBytes } from '../../base/bytes.ts'
+import type { Clock } from '../../base/clock.ts'
+import { codeOf, KithError } from '../../base/errors.ts'
+import type { Logger } from '../../base/log.ts'
+import { encodeMetadata, type MetadataMessage } from './extensions.ts'
+import { asSourceError, type PeerHub } from './hub.node.ts'
+import {
+  MAX_BENCODE_BYTES,
+  MAX_DIALS,
+  MAX_SWARM_PEERS,
+  METADATA_MS,
+  METADATA_PEERS,
+  METADATA_PIECE_BYTES,
+  METADATA_RETRY_MS
+} from './limits.ts'
+import { type Block, protocolError } from './messages.ts'
+import type { PeerSession, SessionReader } from './session.node.ts'
+import type { AddressTrust, CheckAddress } from './tracker.node.ts'
+import { formatPeerAddress, type PeerAddress } from './urls.ts'
+
+export interface MetadataDeps {
+  readonly hub: PeerHub
+  readonly clock: Clock
+  readonly log: Logger
+  readonly checkAddress: CheckAddress
+}
+
+/** Requests in flight at one peer. */
+const AHEAD = 8
+
+interface Candidate {
+  readonly peer: PeerAddress
+  readonly trust: AddressTrust
+  /** Times it was dialled without success. */
+  readonly failures: number
+}
+
+/** Asks peers as they are added until one has given the info dictionary. */
+export class MetadataFetch implements AsyncDisposable {
+  readonly #deps: MetadataDeps
+  readonly #infoHash: Uint8Array
+  readonly #stop = new AbortController()
+  readonly #found = Promise.withResolvers<Uint8Array>()
+  readonly #known = new Set<string>()
+  readonly #queue: Candidate[] = []
+  readonly #tasks = new Set<Promise<void>>()
+  #workers = 0
+
+  constructor(deps: MetadataDeps, infoHash: Uint8Array) {
+    this.#deps = deps
+    this.#infoHash = infoHash
+    this.#found.promise.catch(() => {})
+  }
+
+  /** The info dictionary as received; its SHA-1 is the info-hash. Rejects with METADATA_FAILED on disposal. */
+  get found(): Promise<Uint8Array> {
+    return this.#found.promise
+  }
+
+  /** The queue is bounded by what one magnet and its trackers may name. */
+  add(peers: Iterable<PeerAddress>, trust: AddressTrust): void {
+    for (const peer of peers) {
+      const key = formatPeerAddress(peer)
+      if (this.#stop.signal.aborted || this.#known.has(key) || this.#known.size >= MAX_SWARM_PEERS) continue
+      this.#known.add(key)
+      this.#queue.push({ peer, trust, failures: 0 })
+    }
+    this.#startWorkers()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    this.#found.reject(new KithError('METADATA_FAILED', 'no peer gave the metadata of this magnet link'))
+    while (this.#tasks.size > 0) await Promise.all(this.#tasks)
+  }
+
+  #startWorkers(): void {
+    while (this.#workers < METADATA_PEERS && this.#queue.length > 0) {
+      this.#workers++
+      this.#track(this.#work().finally(() => this.#workers--))
+    }
+  }
+
+  #track(task: Promise<void>): void {
+    this.#tasks.add(task)
+    void task.finally(() => this.#tasks.delete(task))
+  }
+
+  async #work(): Promise<void> {
+    for (let next = this.#queue.shift(); next && !this.#stop.signal.aborted; next = this.#queue.shift()) {
+      try {
+        await this.#ask(next)
+      } catch (error) {
+        this.#deps.log.debug('a peer gave no metadata', { peer: formatPeerAddress(next.peer), error })
+        const again = codeOf(error) === 'SOURCE_LOST' && next.failures + 1 < MAX_DIALS
+        if (again) this.#track(this.#later({ ...next, failures: next.failures + 1 }))
+      }
+    }
+  }
+
+  async #ask({ peer, trust }: Candidate): Promise<void> {
+    const { checkAddress, hub } = this.#deps
+    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(METADATA_MS)])
+    const host = await checkAddress(peer.host, peer.port, trust)
+    await using session = await hub.dial({ host, port: peer.port }, { infoHash: this.#infoHash, grid: undefined }, signal)
+    this.#found.resolve(await readMetadata(session, this.#infoHash, signal))
+    this.#stop.abort()
+  }
+
+  /** A program that has just been started may not know its torrent yet. */
+  async #later(candidate: Candidate): Promise<void> {
+    await this.#deps.clock.sleep(METADATA_RETRY_MS * 2 ** candidate.failures, this.#stop.signal).catch(() => {})
+    if (this.#stop.signal.aborted) return
+    this.#queue.push(candidate)
+    this.#startWorkers()
+  }
+}
+
+/** @throws SOURCE_LOST, SOURCE_LIED when the size is unacceptable or the hash is wrong */
+export async function readMetadata(session: PeerSession, infoHash: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+  const reader = new MetadataReader(session, infoHash)
+  const onAbort = (): void => session.wire.close(new KithError('SOURCE_LOST', 'the metadata did not come in time'))
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    if (signal.aborted) onAbort()
+    return await reader.done
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+class MetadataReader implements SessionReader {
+  readonly #session: PeerSession
+  readonly #infoHash: Uint8Array
+  readonly #done = Promise.withResolvers<Uint8Array>()
+  #bytes: Uint8Array | undefined
+  #missing = new Set<number>()
+  #asked = 0
+
+  constructor(session: PeerSession, infoHash: Uint8Array) {
+    this.#session = session
+    this.#infoHash = infoHash
+    this.#done.promise.catch(() => {})
+    session.reader = this
+    if (session.wire.error) this.closed(session.wire.error)
+    else this.extended()
+  }
+
+  get done(): Promise<Uint8Array> {
+    return this.#done.promise
+  }
+
+  extended(): void {
+    const h = this.#session.extended
+    if (!h || this.#bytes) return
+    if (h.metadataSize === undefined || h.ids.ut_metadata === undefined) return // it may say so later, when it has it
+    if (h.metadataSize > MAX_BENCODE_BYTES) throw protocolError('the metadata is too large', { size: h.metadataSize })
+    this.#bytes = new Uint8Array(h.metadataSize)
+    this.#missing = new Set(Array(Math.ceil(h.metadataSize / METADATA_PIECE_BYTES)).keys())
+    for (let i = 0; i < AHEAD; i++) this.#askNext()
+  }
+
+  /** Pieces may come in any order, each once, each of its exact length (threats BT6). */
+  metadata(m: MetadataMessage): void {
+    if (m.kind === 'reject') throw protocolError('the peer refuses to give the metadata')
+    const bytes = this.#bytes
+    if (m.kind !== 'data') return
+    if (!bytes || !this.#missing.delete(m.piece)) throw protocolError('a piece of metadata that was not asked for', { piece: m.piece })
+    const from = m.piece * METADATA_PIECE_BYTES
+    if (m.totalSize !== bytes.length || m.data.length !== Math.min(METADATA_PIECE_BYTES, bytes.length - from))
+      throw protocolError('a piece of metadata has the wrong length', { piece: m.piece })
+    bytes.set(m.data, from)
+    if (this.#missing.size > 0) this.#askNext()
+    else if (equalBytes(sha1(bytes), this.#infoHash)) this.#done.resolve(bytes)
+    else throw protocolError('the metadata has the wrong hash')
+  }
+
+  choked(): void {}
+  unchoked(): void {}
+  gained(): void {}
+  rejected(): void {}
+  needs(): void {}
+  readDone(): void {}
+  block(_block: Block): never {
+    throw protocolError('a block that was not asked for')
+  }
+  blockDone(): void {}
+  closed(error: KithError): void {
+    this.#done.reject(asSourceError(error))
+  }
+
+  #askNext(): void {
+    const piece = this.#asked
+    if (piece * METADATA_PIECE_BYTES >= this.#bytes!.length) return
+    this.#asked++
+    this.#session.sendExtension('ut_metadata', encodeMetadata({ kind: 'request', piece }))
+  }
+}

@@ -1,0 +1,455 @@
+/**
+ * One download from address to finished file: plan, part file, scheduler, whole-file hash, final name, settlement. What arrived
+ * stays on disk whatever happens; the next download of the same content goes on from there.
+ */
+import { randomBytes } from '#crypto'
+import { base64UrlToBytes, bytesToBase64Url, bytesToHex, equalBytes } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { decode } from '../base/codec.ts'
+import { codeOf, KithError, textOf } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { peerIdToText } from '../identity/peer-id.ts'
+import { offerCodec } from '../wire/offer.ts'
+import { offerAnswer } from '../wire/transfer-rpc.ts'
+import { ChunkVerifier } from './chunk-verifier.node.ts'
+import { finishFiles } from './finish-files.node.ts'
+import { chunkLength } from './grid.ts'
+import { MAX_ROOTS, MAX_SOURCES, NO_SOURCE_MS, REFUSED_MS, RETRY_MS, RETRY_PAYMENT_MS, SLOT_POOL_BYTES } from './limits.ts'
+import { OfferedSource } from './offered-source.ts'
+import { checkOffer } from './offers.ts'
+import { openPartFile, type PartFile, type PartSource } from './part-file.node.ts'
+import { type PartialShare, partialShare } from './partial-share.node.ts'
+import type { Bill, PaymentGate, SettlementView } from './payment-gate.ts'
+import type { FeedContext, Plan } from './plan.node.ts'
+import type { Source } from './protocol.ts'
+import { RateMeter } from './rate-meter.ts'
+import { Scheduler, type SourceStats } from './scheduler.ts'
+import { SettlePace } from './settle-pace.ts'
+import type { ShareBook } from './share-book.node.ts'
+import { SlotPool } from './slot-pool.ts'
+
+export type DownloadState = 'finding' | 'fetching' | 'waiting' | 'checking' | 'settling' | 'done' | 'failed' | 'cancelled'
+
+export interface DownloadDeps {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly payments: PaymentGate
+  readonly shares: ShareBook
+  /** Makes the plan for the address. */
+  readonly plan: (onNote: (text: string) => void, signal: AbortSignal, notRoots: ReadonlySet<string>) => Promise<Plan>
+  /** Told once chunks can be served to others, and when they no longer can. */
+  readonly announce: (fileId: Uint8Array) => Promise<void>
+  readonly withdraw: (fileId: Uint8Array) => Promise<void>
+  readonly onChange: () => void
+}
+
+export interface DownloadOptions {
+  readonly address: string
+  readonly folder: string
+  readonly maxCostWei: bigint | undefined
+}
+
+export class Download implements AsyncDisposable {
+  readonly id: string = bytesToHex(randomBytes(8))
+  readonly options: DownloadOptions
+  readonly startedAt: number
+  readonly #deps: DownloadDeps
+  readonly #stop = new AbortController()
+  readonly #meter: RateMeter
+  readonly #dropListeners: ((source: Source, code: string) => void)[] = []
+  /** wei per MB, by seeder. */
+  readonly #admitted = new Map<string, bigint>()
+  /** Weak: sources that are gone are not kept for it. */
+  #partSources = new WeakMap<Source, PartSource>()
+  readonly #task: Promise<void>
+  #stage: Stage | undefined
+  #partial: PartialShare | undefined
+  #frontier = 0
+  #lastSourceMs: number
+  /** Why the last seeder was left over money: what a download with nobody left ends with. */
+  #refusal: KithError | undefined
+  readonly #pace = new SettlePace()
+
+  state: DownloadState = 'finding'
+  message = 'looking for seeders'
+  plan: Plan | undefined
+  path: string | undefined
+  resumedBytes = 0
+  verifiedBytes = 0
+  receivedBytes = 0
+  chunksDone = 0
+  settlement: SettlementView | undefined
+  sha256: Uint8Array | undefined
+  error: unknown
+  finishedAt: number | undefined
+
+  constructor(deps: DownloadDeps, options: DownloadOptions) {
+    this.#deps = deps
+    this.options = options
+    this.startedAt = deps.clock.now()
+    this.#meter = new RateMeter(deps.clock.monotonic())
+    this.#lastSourceMs = deps.clock.monotonic()
+    this.#task = this.#run()
+  }
+
+  /** Resolves when the download has ended in any way; never rejects: see `state` and `error`. */
+  get ended(): Promise<void> {
+    return this.#task
+  }
+  get rate(): number {
+    return this.#meter.rate(this.#deps.clock.monotonic())
+  }
+  get owedWei(): bigint {
+    return this.#stage?.bill.owedWei ?? 0n
+  }
+  get paidWei(): bigint {
+    return this.#stage?.bill.paidWei ?? 0n
+  }
+  sources(): SourceStats[] {
+    return this.#stage?.scheduler.stats() ?? []
+  }
+
+  /** Stops; what arrived stays on disk. */
+  async cancel(): Promise<void> {
+    this.#stop.abort(new KithError('CANCELLED', 'stopped by the user'))
+    await this.#task
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.cancel()
+  }
+
+  async #run(): Promise<void> {
+    const signal = this.#stop.signal
+    try {
+      await this.#tryRoots(signal)
+      this.#end('done', 'done')
+    } catch (error) {
+      this.error = error
+      this.#deps.log.debug('download ended', { error })
+      const cancelled = signal.aborted && codeOf(signal.reason) === 'CANCELLED'
+      this.#end(cancelled ? 'cancelled' : 'failed', cancelled ? 'stopped; what arrived is kept' : textOf(error))
+    }
+  }
+
+  /** A bare file id has no root to trust: a false one, found out by the whole file's hash or an absurd size, costs time and the next is tried. */
+  async #tryRoots(signal: AbortSignal): Promise<void> {
+    const notRoots = new Set<string>()
+    for (let failure: unknown; ; ) {
+      try {
+        this.plan = await this.#deps.plan(text => this.#note(text), signal, notRoots)
+      } catch (error) {
+        throw failure ?? error
+      }
+      try {
+        return await this.#fetch(this.plan, signal)
+      } catch (error) {
+        const { root, rootIsTrusted } = this.plan
+        const mayBeFalse = ['HASH_MISMATCH', 'DISK_FULL', 'NO_SOURCES'].includes(codeOf(error))
+        if (!root || rootIsTrusted || !mayBeFalse || signal.aborted || notRoots.size >= MAX_ROOTS) throw error
+        failure ??= error
+        notRoots.add(bytesToHex(root))
+        this.#forgetProgress()
+      }
+    }
+  }
+
+  #forgetProgress(): void {
+    this.#stage = undefined
+    this.#frontier = 0
+    this.#partSources = new WeakMap()
+    this.#dropListeners.length = 0
+    this.verifiedBytes = this.resumedBytes = this.chunksDone = 0
+    this.sha256 = undefined
+    this.#set('finding', 'a seeder proposed a false hash list; looking for another')
+  }
+
+  async #fetch(plan: Plan, signal: AbortSignal): Promise<void> {
+    const file = { fileId: plan.fileId ?? new Uint8Array(32), root: plan.root ?? new Uint8Array(32), size: plan.grid.size }
+    const bill = await this.#deps.payments.openBill(file, { maxCostWei: this.options.maxCostWei })
+    await using stack = new AsyncDisposableStack()
+    stack.defer(() => bill.close())
+    const part = stack.use(openPartFile(this.options.folder, plan.stem, plan.header))
+    await this.#replay(part, bill)
+    const pool = new SlotPool(plan.grid.chunkBytes, Math.min(SLOT_POOL_BYTES, Math.max(4, plan.grid.count) * plan.grid.chunkBytes))
+    const verifier = stack.use(ChunkVerifier.open(plan.grid, plan.hashes, part.path, pool.buffer))
+    const scheduler = stack.use(
+      new Scheduler({
+        clock: this.#deps.clock,
+        log: this.#deps.log,
+        grid: plan.grid,
+        pool,
+        done: part.done,
+        verify: (slot, chunk) => verifier.verify(slot, chunk),
+        onVerified: (chunk, source, bytes) => this.#onVerified(chunk, source, bytes),
+        onUnpaid: (source, error) => this.#onUnpaid(source, error),
+        onDropped: (source, code) => this.#dropListeners.forEach(listen => void listen(source, code)),
+        onDiskFull: () => this.#set('waiting', DISK_FULL)
+      })
+    )
+    this.#stage = { plan, bill, part, verifier, scheduler }
+    this.#follow()
+    this.#set('fetching', 'fetching')
+    await this.#runScheduler(this.#stage, signal)
+    await this.#complete(this.#stage)
+  }
+
+  /** What earlier runs brought counts, and is owed for. */
+  async #replay(part: PartFile, bill: Bill): Promise<void> {
+    const seeders = await Promise.all(part.sources.map(s => this.#readmit(s.offer, bill)))
+    for (const [chunk, index] of part.resumed) {
+      const bytes = chunkLength(part.grid, chunk)
+      this.resumedBytes += bytes
+      const seeder = seeders[index]
+      if (seeder) bill.delivered(seeder, part.sources[index]!.protocol, chunk, bytes)
+    }
+    this.verifiedBytes = this.resumedBytes
+    this.chunksDone = part.resumed.length
+  }
+
+  async #readmit(raw: string | undefined, bill: Bill): Promise<string | undefined> {
+    if (raw === undefined) return undefined
+    try {
+      const bytes = base64UrlToBytes(raw)
+      const { peerId, fileId } = decode(offerCodec, decode(offerAnswer, bytes).offer.body)
+      const offer = await checkOffer(bytes, { peerId: peerIdToText(peerId) }, fileId, undefined)
+      bill.admit(offer)
+      return offer.seeder
+    } catch (error) {
+      this.#note(`an earlier seeder cannot be paid: ${textOf(error)}`)
+      return undefined
+    }
+  }
+
+  async #runScheduler(stage: Stage, signal: AbortSignal): Promise<void> {
+    const { scheduler, plan } = stage
+    const feeding = new AbortController()
+    const both = AbortSignal.any([signal, feeding.signal])
+    signal.addEventListener('abort', () => scheduler.abort(signal.reason), { once: true })
+    if (signal.aborted) scheduler.abort(signal.reason)
+    const stopSharing = this.#sharePartial(stage)
+    const feed = plan.feed(this.#feedContext(stage), both)
+    const watch = this.#watch(stage, both)
+    let flushed: Promise<void> | undefined
+    try {
+      await scheduler.finished
+      flushed = stage.part.checkpoint() // the disk works while the rest is hashed; finishing hears of its errors
+    } finally {
+      feeding.abort()
+      await Promise.allSettled([feed, watch, flushed])
+      await stopSharing()
+    }
+  }
+
+  #feedContext({ scheduler, bill, plan }: Stage): FeedContext {
+    return {
+      grid: plan.grid,
+      bytesLeft: () => plan.grid.size - this.verifiedBytes,
+      add: (source, offer) => {
+        if (scheduler.sourceCount >= MAX_SOURCES || scheduler.chunksLeft === 0) return false
+        const raw = offer && offer.offer.pricePerMb !== 0n ? bytesToBase64Url(offer.raw) : undefined
+        // Written down with its first chunk: seeders may come and go, each time with another offer.
+        this.#partSources.set(source, { seeder: source.seeder, protocol: source.protocol, offer: raw })
+        scheduler.add(source)
+        this.#lastSourceMs = this.#deps.clock.monotonic()
+        this.#deps.onChange()
+        return true
+      },
+      admit: offer => {
+        if (offer.offer.pricePerMb !== 0n && !plan.rootIsTrusted) {
+          throw new KithError(
+            'NO_ROOT',
+            'a bare file id cannot be paid for before the whole file is checked',
+            {},
+            { hint: 'use the full kith: link for paid seeders' }
+          )
+        }
+        const known = this.#admitted.get(offer.seeder)
+        if (known !== undefined && known < offer.offer.pricePerMb)
+          throw new KithError('OVERCHARGE', 'it raised its price during the download')
+        try {
+          bill.admit(offer)
+        } catch (error) {
+          if (error instanceof KithError) this.#refusal = error
+          throw error
+        }
+        this.#admitted.set(offer.seeder, offer.offer.pricePerMb)
+      },
+      note: text => this.#note(text),
+      onDropped: listener => void this.#dropListeners.push(listener)
+    }
+  }
+
+  #onVerified(chunk: number, source: Source, bytes: number): void {
+    const { part, bill } = this.#stage!
+    part.record(chunk, part.addSource(this.#partSources.get(source)!), bytes)
+    if (source.seeder !== undefined && source instanceof OfferedSource && source.pricePerMb !== 0n) {
+      bill.delivered(source.seeder, source.protocol, chunk, bytes)
+      this.#pace.delivered(source.seeder, bytes)
+    }
+    this.#partial?.tell(chunk)
+    this.verifiedBytes += bytes
+    this.chunksDone++
+    if (this.message === DISK_FULL) this.#set('fetching', 'fetching')
+    this.#meter.add(this.#deps.clock.monotonic(), bytes)
+    this.#follow()
+    this.#deps.onChange()
+  }
+
+  /** Tells the whole-file hash how far the file is contiguous. */
+  #follow(): void {
+    const { part, verifier, plan } = this.#stage!
+    while (this.#frontier < part.done.length && part.done[this.#frontier] === 1) this.#frontier++
+    verifier.follow(Math.min(plan.grid.size, this.#frontier * plan.grid.chunkBytes))
+  }
+
+  /** A seeder's credit is used up: pay what is owed to it and go on (DESIGN §7). */
+  async #onUnpaid(source: Source, error: KithError): Promise<boolean> {
+    const stage = this.#stage!
+    const { seeder } = source
+    if (seeder === undefined || !stage.plan.rootIsTrusted) return false
+    const asked = textOf(error.data['reason'] ?? error)
+    const leave = (why: string): false => {
+      this.#refusal = new KithError('PAYMENT_REQUIRED', why, {}, { hint: UNPAID_HINT })
+      return false
+    }
+    const { clock } = this.#deps
+    const pace = this.#pace.decide(seeder, clock.monotonic())
+    if (pace === 'leave') return leave(`a seeder asks to be paid for too little: ${asked}`)
+    if (pace === 'wait') {
+      await clock.sleep(RETRY_MS, this.#stop.signal).catch(() => {})
+      return !this.#stop.signal.aborted
+    }
+    const before = this.message
+    this.#set('waiting', `paying a seeder what is owed so far: ${textOf(error)}`)
+    const result = await this.#settleSoFar(stage, seeder)
+    if (this.#stop.signal.aborted) return false
+    this.#set('fetching', before)
+    if (result.state === 'nothing-owed') return leave(`a seeder is owed nothing and wants to be paid: ${asked}`)
+    this.#pace.settled(seeder, clock.monotonic())
+    this.settlement = merge(this.settlement, result)
+    if (result.state === 'queued') return leave(`a seeder could not be paid: ${result.reason ?? 'the chain is not reachable'}`)
+    return true
+  }
+
+  /** A chain that is away, or a wallet that is being filled, is waited for as long as seeders are. */
+  async #settleSoFar({ bill }: Stage, seeder: string): Promise<SettlementView> {
+    const { clock } = this.#deps
+    const until = clock.monotonic() + NO_SOURCE_MS
+    for (;;) {
+      const result = await bill.settle(seeder, this.#stop.signal)
+      if (result.state !== 'queued' || clock.monotonic() > until || this.#stop.signal.aborted) return result
+      this.#set('waiting', `a seeder waits for its payment: ${result.reason ?? 'the chain is not reachable'}`)
+      await clock.sleep(RETRY_PAYMENT_MS, this.#stop.signal).catch(() => {})
+    }
+  }
+
+  /** Offers the verified chunks to others while the download runs. */
+  #sharePartial({ plan, part }: Stage): () => Promise<void> {
+    const { fileId, root, chunkHashes, torrent } = plan
+    if (torrent) {
+      const share = partialShare(plan, part)
+      this.#partial = share
+      const remove = this.#deps.shares.addTorrent(bytesToHex(torrent.infoHash), share)
+      return async () => {
+        remove()
+        await share.close()
+      }
+    }
+    if (!fileId || !root || !chunkHashes || !plan.rootIsTrusted) return async () => {}
+    const share = partialShare(plan, part)
+    this.#partial = share
+    const remove = this.#deps.shares.addPartial(share, () => chunkHashes)
+    const announced = this.#deps.announce(fileId).catch(error => this.#deps.log.debug('partial share not announced', { error }))
+    return async () => {
+      await remove()
+      await this.#deps.withdraw(fileId).catch(() => {}) // before the wait: an announcement without peers ends only by being withdrawn
+      await announced
+      await share.close()
+    }
+  }
+
+  /** Fails a download that has had nobody to fetch from for a minute; says what it waits for until then. */
+  async #watch({ scheduler }: Stage, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#deps.clock.sleep(1_000, signal).catch(() => {})
+      const now = this.#deps.clock.monotonic()
+      if (scheduler.sourceCount > 0) {
+        this.#lastSourceMs = now
+        if (this.state === 'waiting' && this.message === WAITING) this.#set('fetching', 'fetching')
+      } else if (this.#refusal && now - this.#lastSourceMs > REFUSED_MS) {
+        scheduler.abort(this.#refusal)
+      } else if (now - this.#lastSourceMs > NO_SOURCE_MS) {
+        const hint = 'what arrived is kept: run the same command again when a seeder is back'
+        scheduler.abort(
+          new KithError('NO_SOURCES', this.#lastNote ? `no seeder is left (${this.#lastNote})` : 'no seeder is left', {}, { hint })
+        )
+      } else if (this.state === 'fetching') this.#set('waiting', WAITING)
+      this.#deps.onChange()
+    }
+  }
+
+  async #complete({ plan, part, verifier, bill, scheduler }: Stage): Promise<void> {
+    this.#set('checking', 'checking the whole file')
+    this.sha256 = await verifier.digest()
+    if (plan.fileId && !equalBytes(this.sha256, plan.fileId)) {
+      await scheduler[Symbol.asyncDispose]()
+      await part.discard()
+      throw new KithError(
+        'HASH_MISMATCH',
+        'the file that arrived is not the one that was asked for; it was deleted',
+        {},
+        { hint: 'the link names a file and a hash list that do not belong together' }
+      )
+    }
+    this.path = await finishFiles(part, this.options.folder, plan)
+    this.#set('settling', 'paying the seeders')
+    const result = await bill.settle(undefined, this.#stop.signal)
+    this.settlement = merge(this.settlement, result)
+  }
+
+  #lastNote: string | undefined
+  #note(text: string): void {
+    this.#lastNote = text
+    if (this.state === 'finding') this.message = text
+    this.#deps.onChange()
+  }
+  #end(state: DownloadState, message: string): void {
+    this.finishedAt = this.#deps.clock.now()
+    this.#set(state, message)
+  }
+  #set(state: DownloadState, message: string): void {
+    this.state = state
+    this.message = message
+    this.#deps.onChange()
+  }
+}
+
+const UNPAID_HINT = 'what arrived is kept: kith wallet show says what is in the way; then run the same command again'
+const DISK_FULL = 'no space left on the disk; it goes on by itself when there is some'
+const WAITING = 'no seeder at the moment; looking for one'
+
+interface Stage {
+  readonly plan: Plan
+  readonly bill: Bill
+  readonly part: PartFile
+  readonly verifier: ChunkVerifier
+  readonly scheduler: Scheduler
+}
+
+/** Several settlements of one download shown as one: the last transaction, all payees. */
+function merge(before: SettlementView | undefined, now: SettlementView): SettlementView {
+  if (!before || before.state === 'nothing-owed') return now
+  if (now.state === 'nothing-owed') return before
+  const gasUsed = before.gasUsed === undefined && now.gasUsed === undefined ? undefined : (before.gasUsed ?? 0n) + (now.gasUsed ?? 0n)
+  return { ...now, totalWei: before.totalWei + now.totalWei, gasUsed, payees: joinPayees([...before.payees, ...now.payees]) }
+}
+
+/** One line for each seeder, however often it was paid. */
+function joinPayees(payees: SettlementView['payees']): SettlementView['payees'] {
+  const bySeeder = new Map<string, SettlementView['payees'][number]>()
+  for (const p of payees) {
+    const known = bySeeder.get(p.seeder)
+    bySeeder.set(p.seeder, known ? { ...p, amountWei: known.amountWei + p.amountWei, bytes: known.bytes + p.bytes } : p)
+  }
+  return [...bySeeder.values()]
+}

@@ -1,0 +1,131 @@
+/**
+ * The body of an answer: read from the share into two pooled buffers, one being written while the next is read. Each piece of a
+ * chunk is admitted just before it is written, so that what is charged is what was offered; when credit ends in the middle the
+ * connection is cut, and the client meets the 402 with its next request.
+ */
+import type { ServerResponse } from 'node:http'
+import { KithError } from '../../base/errors.ts'
+import type { Customer, Share, UploadGate } from '../protocol.ts'
+import type { BufferPool } from './buffer-pool.ts'
+import { READ_BYTES } from './limits.ts'
+import type { ByteRange } from './range.ts'
+
+interface BodyDeps {
+  readonly gate: UploadGate
+  readonly pool: BufferPool
+  readonly writeStallMs: number
+}
+
+/** A part of one chunk, or of several of a free file, read into a buffer. */
+interface Piece {
+  /** The first. */
+  readonly chunk: number
+  readonly length: number
+  readonly buffer: Uint8Array<ArrayBuffer>
+}
+
+/** Prepares to send `range` of `share` as the body of `res`. Disposal ends every wait and gives buffers back. */
+export function openBody(deps: BodyDeps, share: Share, customer: Customer | undefined, range: ByteRange, res: ServerResponse): Body {
+  return new Body(deps, share, customer, range, res)
+}
+
+export class Body implements AsyncDisposable {
+  readonly #deps: BodyDeps
+  readonly #share: Share
+  readonly #customer: Customer | undefined
+  readonly #res: ServerResponse
+  readonly #gone = new AbortController()
+  readonly #end: number
+  #at: number
+  #first: Piece | undefined
+  #reading: Promise<Piece> | undefined
+
+  constructor(deps: BodyDeps, share: Share, customer: Customer | undefined, range: ByteRange, res: ServerResponse) {
+    this.#deps = deps
+    this.#share = share
+    this.#customer = customer
+    this.#res = res
+    this.#at = range.first
+    this.#end = range.last + 1
+    const onGone = (): void => this.#gone.abort(new KithError('SOURCE_LOST', 'the client closed the connection'))
+    if (res.destroyed) onGone()
+    else res.once('close', onGone)
+  }
+
+  /** Reads and admits the first piece, before anything is promised. @returns why it is refused @throws FILE_CHANGED */
+  async prepare(): Promise<string | undefined> {
+    this.#first = await this.#read()
+    return this.#admit(this.#first)
+  }
+
+  /** Writes everything; returns when the last byte is with the kernel, or cuts the connection when a later piece is refused. */
+  async send(): Promise<void> {
+    const { gate, pool, writeStallMs } = this.#deps
+    let waiting = false
+    this.#res.setTimeout(writeStallMs, () => {
+      if (waiting) this.#res.destroy() // CO15: a reader that does not read
+    })
+    let piece = this.#first
+    this.#first = undefined
+    while (piece) {
+      this.#reading = this.#at < this.#end ? this.#read() : undefined
+      this.#reading?.catch(() => {}) // looked at below
+      waiting = true
+      const written = await this.#write(piece)
+      waiting = false
+      if (!written) return
+      gate.sent('http', piece.length)
+      pool.give(piece.buffer)
+      piece = await this.#reading
+      this.#reading = undefined
+      if (piece && (await this.#admit(piece)) !== undefined) {
+        pool.give(piece.buffer)
+        return void this.#res.destroy()
+      }
+    }
+    this.#res.end()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#gone.abort()
+    const rest = [this.#first, await this.#reading?.catch(() => undefined)]
+    for (const piece of rest) if (piece) this.#deps.pool.give(piece.buffer)
+    this.#first = undefined
+  }
+
+  async #read(): Promise<Piece> {
+    const at = this.#at
+    const chunk = Math.floor(at / this.#share.grid.chunkBytes)
+    if (!this.#share.has(chunk)) throw new KithError('CHUNK_MISSING', 'a chunk of a long range is not there', { chunk })
+    const length = Math.min(READ_BYTES, this.#end - at, this.#endOfPiece(chunk) - at)
+    this.#at += length
+    const buffer = this.#deps.pool.take()
+    await this.#share.read(at, length, buffer.length === length ? buffer : buffer.subarray(0, length))
+    return { chunk, length, buffer }
+  }
+
+  /** Paid chunks are charged one by one, just before they are written; a piece of a free file goes on through the chunks that are here. */
+  #endOfPiece(chunk: number): number {
+    const { grid, pricePerMb } = this.#share
+    let next = chunk + 1
+    if (pricePerMb === 0n) while (next * grid.chunkBytes < this.#at + READ_BYTES && next < grid.count && this.#share.has(next)) next++
+    return next * grid.chunkBytes
+  }
+
+  #admit(piece: Piece): Promise<string | undefined> {
+    return this.#deps.gate.admit(this.#share, this.#customer, piece.chunk, piece.length, this.#gone.signal)
+  }
+
+  /** Resolves when the kernel has the bytes (true) or the connection is gone (false; the buffer is then left to the collector). */
+  #write(piece: Piece): Promise<boolean> {
+    return new Promise(resolve => {
+      const onClose = (): void => resolve(false)
+      this.#res.once('close', onClose)
+      this.#res.write(piece.length === piece.buffer.length ? piece.buffer : piece.buffer.subarray(0, piece.length), error => {
+        this.#res.off('close', onClose)
+        resolve(!error)
+      })
+      if (this.#res.destroyed) resolve(false)
+    })
+  }
+}

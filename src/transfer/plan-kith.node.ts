@@ -1,0 +1,261 @@
+/** The plan for a `kith:` link, a file id or a CID: providers from the DHT, their signed offers, hash pages checked against the root. */
+import { bytesToHex } from '../base/bytes.ts'
+import { codeOf, KithError, textOf } from '../base/errors.ts'
+import { CHUNK_BYTES, HASHES_PER_PAGE } from '../wire/limits.ts'
+import type { Link } from '../wire/link.ts'
+import { type Grid, makeGrid } from './grid.ts'
+import { FIRST_SOURCE_MS } from './limits.ts'
+import { OfferedSource } from './offered-source.ts'
+import { type FetchedOffer, fetchHashPage, fetchOffer, fetchTicket } from './offers.ts'
+import type { FeedContext, Plan } from './plan.node.ts'
+import type { Endpoint, TransferProtocol } from './protocol.ts'
+import { Providers, type ProvidersDeps } from './providers.ts'
+
+/** Peers of other programs that have the same file, named by the user: used as soon as an offer tells the info-hash. */
+export interface OtherPeers {
+  /** Opens their swarm; its sources come to `add`. */
+  open(infoHash: Uint8Array, context: FeedContext): AsyncDisposable
+}
+
+export interface KithPlanDeps extends ProvidersDeps {
+  readonly others?: OtherPeers | undefined
+  /** In the order in which they are tried for one seeder. */
+  readonly protocols: readonly TransferProtocol[]
+}
+
+/**
+ * Finds enough providers to know the chunk hashes.
+ * @throws NO_SOURCES when nobody answered within 30 s, NO_ROOT when nobody could prove the hashes, CANCELLED
+ */
+export async function planKith(
+  deps: KithPlanDeps,
+  link: Link,
+  onNote: (text: string) => void,
+  signal: AbortSignal,
+  notRoots: ReadonlySet<string> = new Set()
+): Promise<Plan> {
+  const offers = new OfferQueue()
+  const wanted = { fileId: link.fileId, root: link.root, size: link.size, via: link.via, notRoots }
+  const providers = new Providers(deps, wanted, offer => offers.push(offer))
+  const looking = new AbortController()
+  const running = providers.run(AbortSignal.any([signal, looking.signal]))
+  try {
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(FIRST_SOURCE_MS)])
+    const first = await firstProven(deps, offers, onNote, deadline)
+    if (!first) throw nobody(offers, signal)
+    looking.abort()
+    await running
+    return makePlan(deps, link, first, offers)
+  } finally {
+    looking.abort()
+    await running
+  }
+}
+
+function nobody(offers: OfferQueue, signal: AbortSignal): KithError {
+  if (signal.aborted) return new KithError('CANCELLED', 'stopped')
+  if (offers.seen > 0)
+    return new KithError(
+      'NO_ROOT',
+      'no seeder could prove the hashes of this file',
+      { asked: offers.seen },
+      { hint: 'ask for the full kith: link, or try again later' }
+    )
+  return new KithError(
+    'NO_SOURCES',
+    'nobody who has this file could be reached',
+    {},
+    { hint: 'is the seeder running? With a private network, pass its --bootstrap address' }
+  )
+}
+
+interface Proven {
+  readonly offer: FetchedOffer
+  readonly grid: Grid
+  readonly hashes: Uint8Array
+}
+
+/** The first provider whose hash pages all belong to its root. */
+async function firstProven(
+  deps: KithPlanDeps,
+  offers: OfferQueue,
+  onNote: (text: string) => void,
+  signal: AbortSignal
+): Promise<Proven | undefined> {
+  for (;;) {
+    const offer = await offers.next(signal)
+    if (!offer) return undefined
+    const grid = makeGrid(offer.offer.size)
+    try {
+      return { offer, grid, hashes: await fetchAllPages(deps, offer, grid, signal) }
+    } catch (error) {
+      if (signal.aborted) return undefined
+      onNote(`a seeder could not prove the file's hashes (${codeOf(error)})`)
+      deps.log.debug('hash pages failed', { peer: offer.peerId, error })
+    }
+  }
+}
+
+async function fetchAllPages(deps: KithPlanDeps, offer: FetchedOffer, grid: Grid, signal: AbortSignal): Promise<Uint8Array> {
+  const hashes = new Uint8Array(grid.count * 32)
+  for (let page = 0; page * HASHES_PER_PAGE < grid.count; page++) {
+    hashes.set(await fetchHashPage(deps, offer, offer.offer.root, grid, page, signal), page * HASHES_PER_PAGE * 32)
+  }
+  return hashes
+}
+
+function makePlan(deps: KithPlanDeps, link: Link, { offer, grid, hashes }: Proven, early: OfferQueue): Plan {
+  const { root, size } = offer.offer
+  const hex = bytesToHex(link.fileId)
+  return {
+    stem: hex.slice(0, 16),
+    grid,
+    root,
+    chunkHashes: hashes,
+    fileId: link.fileId,
+    files: undefined,
+    header: { key: hex, size, chunkBytes: CHUNK_BYTES, root: bytesToHex(root) },
+    hashes: { algorithm: 'sha256', of: c => hashes.subarray(32 * c, 32 * c + 32) },
+    name: link.name ?? offer.manifest?.name ?? hex,
+    mime: offer.manifest?.mime ?? '',
+    rootIsTrusted: link.root !== undefined,
+    feed: (context, signal) => feed(deps, link, offer, early, context, signal)
+  }
+}
+
+/** Turns offers into sources until aborted. */
+async function feed(
+  deps: KithPlanDeps,
+  link: Link,
+  first: FetchedOffer,
+  early: OfferQueue,
+  context: FeedContext,
+  signal: AbortSignal
+): Promise<void> {
+  const live = new Map<string, OfferedSource>()
+  const opening = new Set<Promise<void>>()
+  await using others = new AsyncDisposableStack()
+  let joined = deps.others === undefined
+  const use = (offer: FetchedOffer): void => {
+    providers.skip(offer.peerId)
+    const infoHash = offer.offer.protocols.find(p => p.name === 'bittorrent')?.extra
+    if (!joined && infoHash?.length === 20) {
+      joined = true
+      others.use(deps.others?.open(infoHash, context))
+    }
+    const task = openSource(deps, offer, context, signal)
+      .then(source => source && live.set(offer.peerId, source))
+      .catch(error => {
+        if (!signal.aborted) context.note(`${shortPeer(offer.peerId)}: ${textOf(error)}`)
+        if (MAY_PASS.has(codeOf(error))) providers.retry(offer.peerId)
+        deps.log.debug('source not opened', { peer: offer.peerId, error })
+      })
+      .then(() => {})
+    opening.add(task)
+    void task.finally(() => opening.delete(task))
+  }
+  const wanted = { fileId: link.fileId, root: first.offer.root, size: first.offer.size, via: link.via }
+  const providers: Providers = new Providers(deps, wanted, use)
+  context.onDropped((source, code) => {
+    const entry = [...live].find(([, s]) => s === source)
+    if (!entry) return
+    live.delete(entry[0])
+    if (code !== 'SOURCE_LIED' && code !== 'PAYMENT_REQUIRED') providers.retry(entry[0]) // it may come back
+  })
+  for (const offer of [first, ...early.drain()]) if (sameContent(offer, first)) use(offer)
+  await Promise.all([providers.run(signal), renewPartial(deps, live, link.fileId, signal)])
+  await Promise.allSettled(opening)
+}
+
+/** Reasons not to have opened a source that may be gone at the next look: a server that is just starting, a full one, a lost packet. */
+const MAY_PASS: ReadonlySet<string> = new Set([
+  'SOURCE_LOST',
+  'SOURCE_BUSY',
+  'PEER_UNREACHABLE',
+  'PEER_TIMEOUT',
+  'RATE_LIMITED',
+  'DISK_FULL'
+])
+
+const sameContent = (a: FetchedOffer, b: FetchedOffer): boolean =>
+  bytesToHex(a.offer.root) === bytesToHex(b.offer.root) && a.offer.size === b.offer.size
+
+/** One source for a seeder: the first of its protocols that works. @throws what the last one threw, or the bill's refusal */
+async function openSource(
+  deps: KithPlanDeps,
+  offer: FetchedOffer,
+  context: FeedContext,
+  signal: AbortSignal
+): Promise<OfferedSource | undefined> {
+  context.admit(offer)
+  const paid = offer.offer.pricePerMb !== 0n
+  const ticket = paid ? await fetchTicket(deps, offer, offer.offer.fileId, signal) : undefined
+  const host = deps.rpc.addressOf(offer.peerId)
+  if (!host) throw new KithError('SOURCE_LOST', 'the seeder was only reached through others')
+  let failure: unknown = new KithError('NO_SOURCES', 'it offers no protocol this download may use')
+  for (const protocol of deps.protocols) {
+    const entry = offer.offer.protocols.find(p => p.name === protocol.name && p.port > 0)
+    if (!entry) continue
+    const { fileId } = offer.offer
+    const endpoint: Endpoint = { host, port: entry.port, extra: entry.extra, fileId, grid: context.grid, seeder: offer.seeder, ticket }
+    try {
+      const source = new OfferedSource(await protocol.openSource(endpoint, signal), offer)
+      if (context.add(source, offer)) return source
+      await source[Symbol.asyncDispose]()
+      return undefined
+    } catch (error) {
+      failure = error
+    }
+  }
+  throw failure
+}
+
+/** Partial seeders get more chunks as they download themselves: ask them again every few seconds. */
+async function renewPartial(
+  deps: KithPlanDeps,
+  live: ReadonlyMap<string, OfferedSource>,
+  fileId: Uint8Array,
+  signal: AbortSignal
+): Promise<void> {
+  while (!signal.aborted) {
+    await deps.clock.sleep(2_000, signal).catch(() => {})
+    for (const [peerId, source] of live) {
+      if (signal.aborted || !source.isPartial) continue
+      await fetchOffer(deps, { peerId }, fileId, signal)
+        .then(offer => source.renew(offer))
+        .catch(error => deps.log.debug('offer not renewed', { peer: peerId, error }))
+    }
+  }
+}
+
+/** End of a PeerId: enough to tell peers apart on a screen. */
+export const shortPeer = (peerId: string): string => `…${peerId.slice(-8)}`
+
+/** Offers that came before the plan was made; none is lost. */
+class OfferQueue {
+  readonly #offers: FetchedOffer[] = []
+  #wake: (() => void) | undefined
+  #taken = 0
+  seen = 0
+
+  push(offer: FetchedOffer): void {
+    this.#offers.push(offer)
+    this.seen++
+    this.#wake?.()
+  }
+  /** The next offer, or undefined when aborted. */
+  async next(signal: AbortSignal): Promise<FetchedOffer | undefined> {
+    while (this.#taken >= this.#offers.length) {
+      if (signal.aborted) return undefined
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#wake = resolve
+      signal.addEventListener('abort', () => resolve(), { once: true })
+      await promise
+    }
+    return this.#offers[this.#taken++]
+  }
+  /** Those that `next` has not given out. */
+  drain(): FetchedOffer[] {
+    return this.#offers.splice(this.#taken)
+  }
+}

@@ -1,0 +1,285 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import fc from 'fast-check'
+import { FakeClock } from '../../test/kits/fake-clock.ts'
+import { KithError } from '../base/errors.ts'
+import { silentLogger } from '../base/log.ts'
+import { type Grid, makeGrid } from './grid.ts'
+import { MAX_CHANGES_BURST } from './limits.ts'
+import type { Delivery, Source } from './protocol.ts'
+import { Scheduler, type SchedulerDeps } from './scheduler.ts'
+import { SlotPool } from './slot-pool.ts'
+
+type Behaviour = (delivery: Delivery, signal: AbortSignal, source: ScriptedSource) => Promise<void>
+
+/** A source that does what the test says; slots carry the chunk number, or 255 for wrong bytes. */
+class ScriptedSource implements Source {
+  readonly key: string
+  readonly protocol = 'test'
+  readonly seeder: string | undefined
+  readonly parallel: number = 1
+  readonly maxRun: number = 16
+  readonly have: (chunk: number) => boolean
+  readonly #behave: Behaviour
+  disposed = 0
+  fetches = 0
+
+  constructor(key: string, behave: Behaviour, have: (chunk: number) => boolean = () => true) {
+    this.key = key
+    this.seeder = key
+    this.#behave = behave
+    this.have = have
+  }
+  has(chunk: number): boolean {
+    return this.have(chunk)
+  }
+  fetch(delivery: Delivery, signal: AbortSignal): Promise<void> {
+    this.fetches++
+    return this.#behave(delivery, signal, this)
+  }
+  changed: () => void = () => {}
+  onChange(listener: () => void): void {
+    this.changed = listener
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.disposed++
+  }
+}
+
+const aborted = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+
+/** Delivers every chunk, `ms` apart on the fake clock. */
+const deliver =
+  (clock: FakeClock, ms: number, good = true): Behaviour =>
+  async (delivery, signal) => {
+    for (let c = delivery.run.first; c < delivery.run.first + delivery.run.count; c++) {
+      if (!delivery.wants(c)) return
+      await clock.sleep(ms, signal)
+      const slot = await delivery.slot(c)
+      slot.bytes[0] = good ? c % 251 : 255
+      delivery.received(delivery.grid.chunkBytes)
+      delivery.complete(c)
+    }
+  }
+
+function rig(grid: Grid, clock: FakeClock, over: Partial<SchedulerDeps> = {}) {
+  const pool = new SlotPool(grid.chunkBytes, 8 * grid.chunkBytes)
+  const verified: [number, string][] = []
+  const dropped: [string, string][] = []
+  const scheduler = new Scheduler({
+    clock,
+    log: silentLogger,
+    grid,
+    pool,
+    done: new Uint8Array(grid.count),
+    verify: async (slot, chunk) => slot.bytes[0] === chunk % 251,
+    onVerified: (chunk, source) => verified.push([chunk, source.key]),
+    onUnpaid: async () => false,
+    onDropped: (source, code) => dropped.push([source.key, code]),
+    ...over
+  })
+  return { scheduler, pool, verified, dropped }
+}
+
+async function run(scheduler: Scheduler, clock: FakeClock, limitMs: number): Promise<number> {
+  let ended = false
+  const done = scheduler.finished.finally(() => {
+    ended = true
+  })
+  done.catch(() => {})
+  const start = clock.monotonic()
+  while (!ended && clock.monotonic() - start < limitMs) await clock.advance(10)
+  if (!ended) throw new Error(`not finished after ${limitMs} ms: ${scheduler.chunksLeft} chunks left`)
+  await done
+  return clock.monotonic() - start
+}
+
+test('every chunk is verified exactly once, whatever sources there are', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 60 }),
+      fc.array(fc.record({ ms: fc.integer({ min: 1, max: 400 }), good: fc.boolean(), from: fc.nat(30) }), { maxLength: 5 }),
+      async (count, others) => {
+        const clock = new FakeClock()
+        const { scheduler, pool, verified } = rig(makeGrid(count * 16, 16), clock)
+        scheduler.add(new ScriptedSource('honest', deliver(clock, 20)))
+        others.forEach((o, i) => void scheduler.add(new ScriptedSource(`other ${i}`, deliver(clock, o.ms, o.good), c => c >= o.from)))
+        await run(scheduler, clock, 120_000)
+        await scheduler[Symbol.asyncDispose]()
+        assert.deepEqual(
+          verified.map(v => v[0]).sort((a, b) => a - b),
+          Array.from({ length: count }, (_, i) => i)
+        )
+        assert.equal(pool.free, pool.count, 'every slot came back')
+      }
+    ),
+    { numRuns: 60 }
+  )
+})
+
+test('a source that sends three wrong chunks is dropped, and its chunks come from another', async () => {
+  const clock = new FakeClock()
+  const { scheduler, verified, dropped } = rig(makeGrid(40 * 16, 16), clock)
+  const liar = new ScriptedSource('liar', deliver(clock, 5, false))
+  scheduler.add(liar)
+  scheduler.add(new ScriptedSource('honest', deliver(clock, 10)))
+  await run(scheduler, clock, 60_000)
+  await scheduler[Symbol.asyncDispose]()
+  assert.deepEqual(dropped, [['liar', 'SOURCE_LIED']])
+  assert.ok(verified.every(([, key]) => key === 'honest'))
+  assert.equal(liar.disposed > 0, true)
+})
+
+test('one honest source among nine hostile ones needs at most three times as long as alone', async () => {
+  const alone = new FakeClock()
+  const first = rig(makeGrid(120 * 16, 16), alone)
+  first.scheduler.add(new ScriptedSource('honest', deliver(alone, 20)))
+  const aloneMs = await run(first.scheduler, alone, 600_000)
+  await first.scheduler[Symbol.asyncDispose]()
+  const clock = new FakeClock()
+  const { scheduler, verified } = rig(makeGrid(120 * 16, 16), clock)
+  for (let i = 0; i < 3; i++) scheduler.add(new ScriptedSource(`wrong ${i}`, deliver(clock, 1, false)))
+  for (let i = 0; i < 3; i++) scheduler.add(new ScriptedSource(`silent ${i}`, (_, signal) => aborted(signal)))
+  for (let i = 0; i < 3; i++)
+    scheduler.add(
+      new ScriptedSource(`drops ${i}`, async () => {
+        throw new KithError('SOURCE_LOST', 'gone')
+      })
+    )
+  scheduler.add(new ScriptedSource('honest', deliver(clock, 20)))
+  const ms = await run(scheduler, clock, 600_000)
+  await scheduler[Symbol.asyncDispose]()
+  assert.ok(ms <= 3 * aloneMs, `${ms} ms against ${aloneMs} ms`)
+  assert.ok(verified.every(([, key]) => key === 'honest'))
+})
+
+test('a silent source loses its run after 15 s, also when it is the only one', async () => {
+  const clock = new FakeClock()
+  const { scheduler } = rig(makeGrid(4 * 16, 16), clock)
+  let first = true
+  scheduler.add(
+    new ScriptedSource('sleepy', async (delivery, signal) => {
+      if (!first) return deliver(clock, 1)(delivery, signal, undefined as never)
+      first = false
+      return aborted(signal)
+    })
+  )
+  const ms = await run(scheduler, clock, 60_000)
+  assert.ok(ms >= 15_000 && ms < 20_000, `${ms}`)
+  await scheduler[Symbol.asyncDispose]()
+})
+
+test('a seeder that wants to be paid goes on after it was, and is left when it was not', async () => {
+  const clock = new FakeClock()
+  let paid = 0
+  const { scheduler, verified, dropped } = rig(makeGrid(20 * 16, 16), clock, { onUnpaid: async s => s.key === 'paid' && paid++ < 5 })
+  let served = 0
+  const credit: Behaviour = async (delivery, signal, source) => {
+    if (source.key === 'refused' || served >= 4 * (paid + 1)) throw new KithError('PAYMENT_REQUIRED', 'pay first')
+    served += delivery.run.count
+    return deliver(clock, 5)(delivery, signal, source)
+  }
+  scheduler.add(new ScriptedSource('paid', credit))
+  scheduler.add(new ScriptedSource('refused', credit))
+  await run(scheduler, clock, 60_000)
+  await scheduler[Symbol.asyncDispose]()
+  assert.ok(paid >= 1)
+  assert.deepEqual(dropped, [['refused', 'PAYMENT_REQUIRED']])
+  assert.equal(verified.length, 20)
+})
+
+test('what a seeder served before it asked for money is waited for, so that it can be paid', async () => {
+  const clock = new FakeClock()
+  const verifiedWhenAsked: number[] = []
+  let credit = 4
+  let inFlight = 0
+  const { scheduler, verified } = rig(makeGrid(12 * 16, 16), clock, {
+    verify: async () => {
+      await clock.sleep(30)
+      return true
+    },
+    onUnpaid: async () => {
+      assert.equal(inFlight, 0, 'no run of it is cut off: what it served would never be owed')
+      verifiedWhenAsked.push(verified.length)
+      credit = 4
+      return true
+    }
+  })
+  const seller = new ScriptedSource('seller', async (delivery, signal) => {
+    for (let c = delivery.run.first; c < delivery.run.first + delivery.run.count; c++) {
+      if (credit === 0) throw new KithError('PAYMENT_REQUIRED', 'pay first')
+      credit--
+      inFlight++
+      await clock.sleep(20 * (1 + (c % 4)), signal).finally(() => inFlight--)
+      await delivery.slot(c)
+      delivery.received(delivery.grid.chunkBytes)
+      delivery.complete(c)
+    }
+  })
+  Object.assign(seller, { parallel: 6 })
+  scheduler.add(seller)
+  await run(scheduler, clock, 60_000)
+  await scheduler[Symbol.asyncDispose]()
+  assert.deepEqual(verifiedWhenAsked, [4, 8])
+})
+
+test('a full disk pauses the download, and it goes on by itself', async () => {
+  const clock = new FakeClock()
+  let fullUntil = 12_000
+  const { scheduler } = rig(makeGrid(10 * 16, 16), clock, {
+    verify: async () => {
+      if (clock.monotonic() < fullUntil) throw new KithError('DISK_FULL', 'no space')
+      return true
+    }
+  })
+  scheduler.add(new ScriptedSource('honest', deliver(clock, 1)))
+  const ms = await run(scheduler, clock, 60_000)
+  assert.ok(ms >= fullUntil)
+  fullUntil = 0
+  await scheduler[Symbol.asyncDispose]()
+})
+
+test('disposal ends every source and rejects finished', async () => {
+  const clock = new FakeClock()
+  const { scheduler } = rig(makeGrid(10 * 16, 16), clock)
+  const source = new ScriptedSource('silent', (_, signal) => aborted(signal))
+  scheduler.add(source)
+  await scheduler[Symbol.asyncDispose]()
+  await assert.rejects(scheduler.finished, { code: 'CANCELLED' })
+  assert.ok(source.disposed >= 1)
+})
+
+test('sources that have nothing, and say so again and again, cost little', async () => {
+  const clock = new FakeClock()
+  const count = 2000
+  const { scheduler } = rig(makeGrid(count * 16, 16), clock)
+  let looks = 0
+  const empty = Array.from({ length: 20 }, (_, i) => {
+    return new ScriptedSource(`empty ${i}`, deliver(clock, 1), () => {
+      looks++
+      return false
+    })
+  })
+  for (const s of empty) scheduler.add(s)
+  scheduler.add(new ScriptedSource('honest', deliver(clock, 1)))
+  for (let i = 0; i < 1000; i++) for (const s of empty) s.changed()
+  assert.ok(looks <= empty.length * count * (MAX_CHANGES_BURST + 2), `${looks} looks for ${count} chunks after a flood of changes`)
+  looks = 0
+  await run(scheduler, clock, 60_000)
+  assert.ok(looks <= empty.length * count * 4, `${looks} looks for ${count} chunks while another source delivered them`)
+  await scheduler[Symbol.asyncDispose]()
+})
+
+test('what a source gets later is fetched from it, also when it tells of it too often', async () => {
+  const clock = new FakeClock()
+  const { scheduler } = rig(makeGrid(50 * 16, 16), clock)
+  let has = 0
+  const late = new ScriptedSource('late', deliver(clock, 1), c => c < has)
+  scheduler.add(late)
+  for (let i = 0; i < 100; i++) late.changed()
+  has = 50
+  late.changed()
+  await run(scheduler, clock, 5_000)
+  await scheduler[Symbol.asyncDispose]()
+})

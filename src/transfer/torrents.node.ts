@@ -1,0 +1,89 @@
+/** BitTorrent for the rest of Kith: serves shares, opens sources, and makes the addresses by which other programs find a share. */
+import { join } from 'node:path'
+import { bytesToHex } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { KithError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { makePrivateFolder, writeFileDurably } from '../platform/files.node.ts'
+import { CHUNK_BYTES } from '../wire/limits.ts'
+import { type BitTorrent, openBitTorrent, type PeerHints } from './bittorrent/bittorrent.node.ts'
+import { formatMagnet } from './bittorrent/magnet.ts'
+import { infoOfShare, makeTorrent } from './bittorrent/metainfo.ts'
+import { type PeerAddress, parsePeerAddress } from './bittorrent/urls.ts'
+import type { FeedContext } from './plan.node.ts'
+import type { Share, ShareIndex, UploadGate } from './protocol.ts'
+import { safeName } from './safe-name.ts'
+
+export interface Torrents extends AsyncDisposable {
+  readonly port: number
+  readonly protocol: BitTorrent
+}
+
+export interface TorrentsDeps {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly shares: ShareIndex
+  readonly gate: UploadGate
+}
+
+/** Listens for peers. @throws PORT_UNAVAILABLE */
+export async function openTorrents(deps: TorrentsDeps, listen: { readonly host: string; readonly port: number }): Promise<Torrents> {
+  const protocol = await openBitTorrent(deps, { listen })
+  return { protocol, port: protocol.port, [Symbol.asyncDispose]: () => protocol[Symbol.asyncDispose]() }
+}
+
+/** What a torrent is made of. */
+export interface TorrentContent {
+  readonly name: string
+  readonly size: number
+  /** SHA-1 of each 256 KiB piece. */
+  readonly pieces: Uint8Array
+  readonly trackers: readonly string[]
+}
+
+/** Info-hash of a share that has pieces; empty otherwise. */
+export const infoHashOf = (share: Pick<Share, 'name' | 'grid' | 'pieces'>): Uint8Array => infoOfShare(share)?.infoHash ?? new Uint8Array()
+
+/** Info-hash (20 bytes), magnet link and .torrent bytes. Names no tracker but those given. */
+export function torrentOf(content: TorrentContent): { readonly infoHash: Uint8Array; readonly magnet: string; readonly bytes: Uint8Array } {
+  const { name, size, pieces, trackers } = content
+  const { bytes, infoHash } = makeTorrent({ name, size, pieces, pieceLength: CHUNK_BYTES, trackers })
+  return { infoHash, bytes, magnet: formatMagnet({ infoHash, name, trackers }) }
+}
+
+/** Writes `<name>-<hash>.torrent` into a folder of its own. @returns its path */
+export function writeTorrent(folder: string, name: string, infoHash: Uint8Array, bytes: Uint8Array): string {
+  makePrivateFolder(folder)
+  const path = join(folder, `${safeName(name, 'file')}-${bytesToHex(infoHash).slice(0, 8)}.torrent`)
+  writeFileDurably(path, bytes, 0o644)
+  return path
+}
+
+/** "host:port" texts of the user to peer addresses. @throws BAD_ADDRESS */
+export function readPeers(texts: readonly string[]): PeerAddress[] {
+  return texts.map(text => {
+    const peer = parsePeerAddress(text)
+    if (!peer)
+      throw new KithError(
+        'BAD_ADDRESS',
+        `${JSON.stringify(text.slice(0, 60))} is not host:port`,
+        {},
+        { hint: 'for example 192.0.2.7:6881' }
+      )
+    return peer
+  })
+}
+
+/** A swarm of other programs for a file whose chunks are its pieces: what they send is checked by SHA-256 like everything else. */
+export function openOthers(bittorrent: BitTorrent, given: PeerHints, infoHash: Uint8Array, context: FeedContext): AsyncDisposable {
+  const torrent = { infoHash, size: context.grid.size, pieceLength: context.grid.chunkBytes, info: undefined }
+  return bittorrent.openSwarm({
+    torrent,
+    ...given,
+    trust: 'given',
+    left: () => context.bytesLeft(),
+    onSource: source => {
+      if (!context.add(source)) void source[Symbol.asyncDispose]()
+    }
+  })
+}
