@@ -1,0 +1,191 @@
+/** The downloads of a node: starts them from any address, keeps those that ended for the screen, and tells of changes at a bearable pace. */
+import { realpathSync, statSync } from 'node:fs'
+import { equalBytes } from '../base/bytes.ts'
+import { systemClock } from '../base/clock.ts'
+import { KithError } from '../base/errors.ts'
+import { type Address, parseAddress } from '../transfer/address.ts'
+import { Download, type DownloadDeps } from '../transfer/download.node.ts'
+import { MAX_DOWNLOADS } from '../transfer/limits.ts'
+import type { FeedContext, Plan } from '../transfer/plan.node.ts'
+import { planKith } from '../transfer/plan-kith.node.ts'
+import { planTorrent } from '../transfer/plan-torrent.node.ts'
+import { planUrl } from '../transfer/plan-url.node.ts'
+import type { TransferProtocol } from '../transfer/protocol.ts'
+import { openOthers, readPeers } from '../transfer/torrents.node.ts'
+import { parseWei } from '../wire/wei.ts'
+import type { DownloadMemory } from './download-memory.node.ts'
+import type { NodeParts } from './parts.node.ts'
+import type { GetRequest } from './types.ts'
+
+export interface DeskListeners {
+  readonly onChanged: (download: Download) => void
+  readonly onDone: (download: Download, request: GetRequest) => void
+}
+
+interface PlanContext {
+  readonly note: (text: string) => void
+  readonly signal: AbortSignal
+  readonly notRoots: ReadonlySet<string>
+}
+
+/** Downloads that ended and are still shown. */
+const MAX_ENDED = 100
+/** A change is told at most so often per download; its end is always told. */
+const TELL_MS = 250
+
+export class DownloadDesk implements AsyncDisposable {
+  readonly #parts: NodeParts
+  readonly #listeners: DeskListeners
+  readonly #downloads = new Map<string, Download>()
+
+  /** Where requests that run are remembered; undefined: nowhere, they end with the process. */
+  readonly #memory: DownloadMemory | undefined
+  readonly #endings = new Set<Promise<void>>()
+  #closing = false
+
+  constructor(parts: NodeParts, listeners: DeskListeners, memory?: DownloadMemory) {
+    this.#parts = parts
+    this.#listeners = listeners
+    this.#memory = memory
+  }
+
+  /** Goes on with what an earlier run of this home had not finished. */
+  resume(): void {
+    for (const request of this.#memory?.all() ?? []) {
+      try {
+        this.start(request)
+      } catch (error) {
+        this.#parts.log.warn('a download could not be continued', { error })
+        this.#memory?.forget(request)
+      }
+    }
+  }
+
+  all(): Download[] {
+    return [...this.#downloads.values()]
+  }
+  find(id: string): Download | undefined {
+    return this.#downloads.get(id)
+  }
+
+  /** @throws BAD_LINK, PATH_FORBIDDEN, DOWNLOAD_RUNNING, ALREADY_HERE, BAD_PRICE */
+  start(request: GetRequest): Download {
+    const address = parseAddress(request.address)
+    const folder = checkFolder(request.folder)
+    const maxCostWei = request.maxCostWei === undefined ? undefined : parseWei(request.maxCostWei)
+    const running = this.all().filter(d => d.finishedAt === undefined)
+    if (running.some(d => d.options.address === request.address && d.options.folder === folder)) {
+      throw new KithError('DOWNLOAD_RUNNING', 'this is being downloaded already', {}, { hint: 'kith status shows it' })
+    }
+    if (running.length >= MAX_DOWNLOADS)
+      throw new KithError('TOO_MANY_DOWNLOADS', `${running.length} downloads are running`, {}, { hint: 'wait for one to end' })
+    this.#refuseOwn(address)
+    const download = new Download(
+      this.#depsFor(address, request, () => download),
+      { address: request.address, folder, maxCostWei }
+    )
+    this.#downloads.set(download.id, download)
+    this.#memory?.remember(request)
+    const ending = download.ended.then(() => {
+      const goesOnLater = this.#closing && download.state === 'cancelled'
+      if (!goesOnLater) this.#memory?.forget(request)
+      if (download.state === 'done') this.#listeners.onDone(download, request)
+      this.#forgetOld()
+    })
+    this.#endings.add(ending)
+    void ending.finally(() => this.#endings.delete(ending))
+    return download
+  }
+
+  /** What this home seeds is here already. @throws ALREADY_HERE */
+  #refuseOwn(address: Address): void {
+    if (address.kind !== 'kith') return
+    const own = this.#parts.shares.records().find(r => r.state === 'seeding' && equalBytes(r.record.fileId, address.link.fileId))
+    if (own)
+      throw new KithError('ALREADY_HERE', `this home shares that file already: ${own.record.path}`, {}, { hint: 'copy it from there' })
+  }
+
+  /** @throws UNKNOWN_DOWNLOAD */
+  async cancel(id: string): Promise<void> {
+    const download = this.#downloads.get(id)
+    if (!download) throw new KithError('UNKNOWN_DOWNLOAD', 'there is no such download', {}, { hint: 'kith status lists them' })
+    await download.cancel()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true
+    await Promise.all(this.all().map(d => d[Symbol.asyncDispose]()))
+    await Promise.allSettled(this.#endings)
+  }
+
+  #depsFor(address: Address, request: GetRequest, self: () => Download): DownloadDeps {
+    const { finder, shares, payments, log } = this.#parts
+    let toldMs = Number.NEGATIVE_INFINITY
+    let toldState = ''
+    return {
+      clock: systemClock,
+      log: log.child('download'),
+      payments: payments.gate,
+      shares,
+      announce: id => finder.announce(id),
+      withdraw: id => finder.withdraw(id),
+      plan: (note, signal, notRoots) => this.#plan(address, request, { note, signal, notRoots }),
+      onChange: () => {
+        const now = systemClock.monotonic()
+        const { state } = self()
+        if (state === toldState && now - toldMs < TELL_MS) return
+        toldMs = now
+        toldState = state
+        this.#listeners.onChanged(self())
+      }
+    }
+  }
+
+  #plan(address: Address, request: GetRequest, { note, signal, notRoots }: PlanContext): Promise<Plan> {
+    const { offers, finder, log, gate, torrents } = this.#parts
+    const protocols = this.#chosen(request.protocols)
+    const given = { peers: readPeers(request.peers ?? []), trackers: request.trackers ?? [], trust: 'given' as const }
+    if (address.kind === 'kith') {
+      for (const via of address.link.via) gate.allow(via, 'user')
+      const wanted = given.peers.length + given.trackers.length > 0 && protocols.includes(torrents.protocol)
+      const others = wanted
+        ? { open: (infoHash: Uint8Array, context: FeedContext) => openOthers(torrents.protocol, given, infoHash, context) }
+        : undefined
+      return planKith({ ...offers, finder, log: log.child('download'), protocols, others }, address.link, note, signal, notRoots)
+    }
+    if (address.kind === 'url') {
+      const http = protocols.find(p => p.name === 'http')
+      if (!http) throw new KithError('UNKNOWN_PROTOCOL', 'a URL needs the protocol http')
+      return planUrl({ clock: systemClock, http }, address.url, signal)
+    }
+    return planTorrent({ bittorrent: torrents.protocol, given }, address, signal)
+  }
+
+  #chosen(names: readonly string[] | undefined): readonly TransferProtocol[] {
+    const chosen = this.#parts.protocols.filter(p => !names || names.length === 0 || names.includes(p.name))
+    if (chosen.length === 0)
+      throw new KithError(
+        'UNKNOWN_PROTOCOL',
+        'no such protocol',
+        {},
+        { hint: `choose from ${this.#parts.protocols.map(p => p.name).join(', ')}` }
+      )
+    return chosen
+  }
+
+  #forgetOld(): void {
+    const ended = this.all().filter(d => d.finishedAt !== undefined)
+    for (const d of ended.slice(0, Math.max(0, ended.length - MAX_ENDED))) this.#downloads.delete(d.id)
+  }
+}
+
+/** The real path of an existing folder. @throws PATH_FORBIDDEN */
+function checkFolder(folder: string): string {
+  try {
+    const real = realpathSync(folder)
+    if (statSync(real).isDirectory()) return real
+  } catch {
+    // said below
+  }
+  throw new KithError('PATH_FORBIDDEN', `there is no folder ${folder}`, { folder }, { hint: 'create it first, or choose another with -o' })
+}

@@ -1,0 +1,165 @@
+/**
+ * Opens a running node: lock, identity, network, discovery, payments, shares, servers. What was opened closes in reverse order when a
+ * later step throws or the node is disposed.
+ */
+import { join } from 'node:path'
+import { systemClock } from '../base/clock.ts'
+import { hasCode } from '../base/errors.ts'
+import { type Logger, silentLogger } from '../base/log.ts'
+import type { Identity } from '../identity/identity.ts'
+import { openIdentity } from '../identity/open.node.ts'
+import type { Host } from '../net/host.ts'
+import { lockFolder } from '../platform/files.node.ts'
+import type { Config } from './config.ts'
+import { DownloadMemory } from './download-memory.node.ts'
+import type { NodeParts, Notices } from './parts.node.ts'
+import { RunningNode } from './running-node.node.ts'
+import type { KithNode } from './types.ts'
+
+export interface OpenNodeOptions {
+  readonly signal?: AbortSignal
+  readonly log?: Logger
+  /** Remember running downloads in this home, and go on with those of the last time: for a node that is meant to stay up. */
+  readonly resume?: boolean
+}
+
+/**
+ * @throws ALREADY_RUNNING, LISTEN_FAILED, HTTP_LISTEN, IDENTITY_DAMAGED, KEY_FILE_MODE, STORE_CORRUPT and other STORE_ codes
+ */
+export async function openNode(config: Config, options: OpenNodeOptions = {}): Promise<KithNode> {
+  const log = options.log ?? silentLogger
+  await using stack = new AsyncDisposableStack()
+  stack.use(lockFolder(config.folders.data))
+  const identity = await openIdentity(join(config.folders.data, 'identity'), { clock: systemClock })
+  options.signal?.throwIfAborted()
+  const network = await openNetwork(stack, config, identity, log)
+  options.signal?.throwIfAborted()
+  const { openPayments } = await import('./payments.node.ts')
+  const payments = stack.use(await openPayments({ clock: systemClock, log: log.child('pay'), rpc: network.host.rpc, identity }, config))
+  const parts = await openServing(stack, config, identity, network, payments, log)
+  const memory = options.resume ? new DownloadMemory(join(config.folders.state, 'downloads.json')) : undefined
+  const node = new RunningNode(parts, stack.move(), memory)
+  node.announceAll()
+  node.resumeDownloads()
+  return node
+}
+
+interface Network {
+  readonly host: Host
+  readonly finder: NodeParts['finder']
+  readonly gate: NodeParts['gate']
+}
+
+async function openNetwork(stack: AsyncDisposableStack, config: Config, identity: Identity, log: Logger): Promise<Network> {
+  const [{ openHost }, { ScopeGate }, { dhtService }, { mdnsService }, { DhtFinder }, { openBootstrap }, { lookupName }] =
+    await Promise.all([
+      import('../net/host.node.ts'),
+      import('../net/scope-gate.ts'),
+      import('../discovery/dht.ts'),
+      import('../discovery/mdns.ts'),
+      import('../discovery/dht-finder.ts'),
+      import('../discovery/bootstrap.ts'),
+      import('../net/lookup.node.ts')
+    ])
+  const gate = new ScopeGate()
+  const netLog = log.child('net')
+  const dht = await dhtService({ gate })
+  const services = config.mdns ? { dht, mdns: await mdnsService({ gate, log: netLog }) } : { dht }
+  const open = (listen: readonly string[]) =>
+    openHost({ clock: systemClock, log: netLog, gate, peerPrivateKey: identity.peerPrivateKey }, { listen, services })
+  const host = stack.use(await withFreePorts(config, 'LISTEN_FAILED', free => open(listenOn(config, free))))
+  const finderDeps = { clock: systemClock, log: log.child('discovery'), gate, dht: host.services.dht, peerId: host.peerId }
+  const finder = stack.use(new DhtFinder(finderDeps))
+  stack.use(openBootstrap({ clock: systemClock, log: netLog, gate, host: host as unknown as Host, lookup: lookupName }, config.bootstrap))
+  return { host: host as unknown as Host, finder, gate }
+}
+
+async function openServing(
+  stack: AsyncDisposableStack,
+  config: Config,
+  identity: Identity,
+  network: Network,
+  payments: NodeParts['payments'],
+  log: Logger
+): Promise<NodeParts> {
+  const [{ ShareBook }, { openHttp }, { TicketBook }, { createUploadGate }, { serveOffers }, bittorrent] = await Promise.all([
+    import('../transfer/share-book.node.ts'),
+    import('../transfer/http.node.ts'),
+    import('../transfer/tickets.ts'),
+    import('../transfer/upload-gate.ts'),
+    import('../transfer/offers.ts'),
+    import('../transfer/torrents.node.ts')
+  ])
+  const signer = {
+    instanceKey: identity.instance.key,
+    peerId: identity.peerId,
+    certificate: identity.peerCertificate,
+    sign: identity.sign.bind(identity)
+  }
+  const tickets = new TicketBook(systemClock)
+  const ports = { http: 0, bittorrent: 0 }
+  const notices: Notices = {}
+  const shares = stack.use(
+    await ShareBook.open(
+      {
+        clock: systemClock,
+        signer,
+        endpoints: (share, names) => [
+          ...(names.includes('http') ? [{ name: 'http', port: ports.http, extra: new Uint8Array() }] : []),
+          ...(names.includes('bittorrent') && share.pieces
+            ? [{ name: 'bittorrent', port: ports.bittorrent, extra: bittorrent.infoHashOf(share) }]
+            : [])
+        ],
+        onStopped: (fileId, reason) => notices.shareStopped?.(fileId, reason)
+      },
+      join(config.folders.data, 'shares.db')
+    )
+  )
+  const gate = createUploadGate(
+    {
+      clock: systemClock,
+      tickets,
+      payments: payments.gate,
+      termsOf: share => shares.termsOf(share),
+      onAdmitted: (share, bytes) => notices.admitted?.(share.fileId, bytes),
+      onSent: () => {}
+    },
+    { uploadLimit: config.uploadLimit }
+  )
+  const host = config.listen[0] ?? '0.0.0.0'
+  const serving = { gate, clock: systemClock, log: log.child('transfer') }
+  const http = stack.use(
+    await withFreePorts(config, 'HTTP_LISTEN', free =>
+      openHttp({ ...serving, shares: shares.forProtocol('http') }, { host, port: free ? 0 : config.ports.http })
+    )
+  )
+  const torrents = stack.use(
+    await withFreePorts(config, 'PORT_UNAVAILABLE', free =>
+      bittorrent.openTorrents({ ...serving, shares: shares.forProtocol('bittorrent') }, { host, port: free ? 0 : config.ports.bittorrent })
+    )
+  )
+  ports.http = http.server.port
+  ports.bittorrent = torrents.port
+  const offers = { rpc: network.host.rpc, clock: systemClock, signer, tickets, payments: payments.gate }
+  stack.use(serveOffers(offers, shares))
+  const protocols = [http.protocol, torrents.protocol]
+  return { config, log, identity, ...network, payments, shares, offers, httpPort: http.server.port, torrents, protocols, notices }
+}
+
+/** Default ports that are taken (another node on this machine) fall back to free ones; chosen ports do not. */
+async function withFreePorts<T>(config: Config, code: string, open: (free: boolean) => Promise<T>): Promise<T> {
+  try {
+    return await open(false)
+  } catch (error) {
+    if (config.portsAreFixed || !hasCode(error, code)) throw error
+    return open(true)
+  }
+}
+
+function listenOn(config: Config, free: boolean): string[] {
+  const port = (n: number): number => (free ? 0 : n)
+  return config.listen.flatMap(ip => {
+    const base = ip.includes(':') ? `/ip6/${ip}` : `/ip4/${ip}`
+    return [`${base}/tcp/${port(config.ports.tcp)}`, `${base}/tcp/${port(config.ports.ws)}/ws`]
+  })
+}

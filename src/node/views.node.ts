@@ -1,0 +1,115 @@
+/** From what the parts know to the plain JSON of types.ts. */
+import { bytesToHex } from '../base/bytes.ts'
+import { KithError, textOf } from '../base/errors.ts'
+import type { Download } from '../transfer/download.node.ts'
+import { OfferedSource } from '../transfer/offered-source.ts'
+import type { SettlementView } from '../transfer/payment-gate.ts'
+import { shortPeer } from '../transfer/plan-kith.node.ts'
+import { displayName } from '../transfer/safe-name.ts'
+import type { SourceStats } from '../transfer/scheduler.ts'
+import type { ShareRecord, ShareState } from '../transfer/share-book.node.ts'
+import { formatCid } from '../wire/cid.ts'
+import { formatLink } from '../wire/link.ts'
+import { amountDue } from '../wire/wei.ts'
+import type { DownloadView, ErrorView, SettlementReport, ShareView, SourceView } from './types.ts'
+
+export function errorView(error: unknown): ErrorView {
+  if (!(error instanceof KithError)) return { code: 'INTERNAL', message: textOf(error) }
+  return { code: error.code, message: textOf(error), ...(error.hint === undefined ? {} : { hint: error.hint }) }
+}
+
+export interface ShareFacts {
+  readonly state: ShareState
+  readonly uploaded: number
+  /** multiaddrs to put into the link. */
+  readonly via: readonly string[]
+  readonly httpUrls: readonly string[]
+  readonly magnet: string | undefined
+  readonly torrentPath: string | undefined
+}
+
+export function shareView(r: ShareRecord, facts: ShareFacts): ShareView {
+  return {
+    fileId: bytesToHex(r.fileId),
+    cid: formatCid(r.fileId),
+    root: bytesToHex(r.root),
+    name: displayName(r.name),
+    path: r.path,
+    size: r.stamp.size,
+    pricePerMb: r.pricePerMb.toString(),
+    protocols: r.protocols,
+    state: facts.state,
+    link: formatLink({ fileId: r.fileId, root: r.root, size: r.stamp.size, name: r.name, via: facts.via }),
+    magnet: facts.magnet,
+    infoHash: r.infoHash && bytesToHex(r.infoHash),
+    torrentPath: facts.torrentPath,
+    httpUrls: facts.httpUrls,
+    uploadedBytes: facts.uploaded,
+    addedAt: r.addedAt
+  }
+}
+
+export function downloadView(d: Download): DownloadView {
+  const { plan } = d
+  const rate = Math.round(d.rate)
+  const left = plan ? plan.grid.size - d.verifiedBytes : undefined
+  const fetching = d.state === 'fetching' || d.state === 'waiting'
+  const running = d.finishedAt === undefined
+  const digest = d.sha256 ?? plan?.fileId
+  return {
+    id: d.id,
+    address: d.options.address.split('#')[0]!,
+    state: d.state,
+    message: d.message,
+    fileId: digest && bytesToHex(digest),
+    name: plan && displayName(plan.name),
+    size: plan?.grid.size,
+    path: d.path,
+    receivedBytes: d.receivedBytes + d.verifiedBytes - d.resumedBytes,
+    verifiedBytes: d.verifiedBytes,
+    resumedBytes: d.resumedBytes,
+    rate: running ? rate : 0,
+    etaSeconds: fetching && left !== undefined && rate > 0 ? Math.ceil(left / rate) : undefined,
+    chunkCount: plan?.grid.count ?? 0,
+    chunksDone: d.chunksDone,
+    sources: d.sources().map(s => sourceView(s, running)),
+    owedWei: d.owedWei.toString(),
+    paidWei: d.paidWei.toString(),
+    settlement: d.settlement && settlementReport(d.settlement),
+    sha256Matches: d.sha256 && plan?.fileId ? true : undefined, // a mismatch has no finished download: it fails
+    startedAt: d.startedAt,
+    finishedAt: d.finishedAt,
+    error: d.error === undefined || d.state === 'cancelled' ? undefined : errorView(d.error)
+  }
+}
+
+function sourceView({ source, ...s }: SourceStats, running: boolean): SourceView {
+  const offered = source instanceof OfferedSource ? source : undefined
+  const price = offered?.pricePerMb ?? 0n
+  return {
+    key: displayName(source.key),
+    protocol: source.protocol,
+    peer: offered ? shortPeer(offered.peerId) : displayName(source.key.split(' ').at(-1) ?? ''),
+    seeder: source.seeder,
+    state: s.state === 'waiting' ? 'lost' : s.state,
+    chunks: s.chunks,
+    bytes: s.bytes,
+    rate: running ? Math.round(s.rate) : 0,
+    badChunks: s.badChunks,
+    pricePerMb: price.toString(),
+    owedWei: amountDue(s.bytes, price).toString(),
+    note: s.note && displayName(s.note)
+  }
+}
+
+export function settlementReport(s: SettlementView): SettlementReport {
+  return {
+    state: s.state,
+    tx: s.tx,
+    invoiceId: s.invoiceId,
+    totalWei: s.totalWei.toString(),
+    gasUsed: s.gasUsed?.toString(),
+    payees: s.payees.map(p => ({ ...p, amountWei: p.amountWei.toString() })),
+    ...(s.reason === undefined ? {} : { reason: s.reason })
+  }
+}
