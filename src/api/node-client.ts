@@ -1,0 +1,58 @@
+/**
+ * What one can ask of a node, whether it runs in this process (local-client.ts) or in another (client.ts).
+ * The routes of the API are this interface over HTTP, one to one.
+ */
+import type {
+  DownloadView,
+  GetRequest,
+  NodeEvent,
+  NodeInfo,
+  ReceiptView,
+  SettlementReport,
+  ShareRequest,
+  ShareView,
+  StatusView,
+  WalletView
+} from '../node/types.ts'
+
+export interface CreateWalletRequest {
+  readonly phrase?: string
+  readonly passphrase?: string
+}
+
+export interface SendRequest {
+  readonly to: string
+  readonly wei: string
+}
+
+export interface EventFilter {
+  /** Only changes of this download. The first event is how it is now, so nothing is missed. */
+  readonly download?: string
+}
+
+export interface NodeClient {
+  info(signal?: AbortSignal): Promise<NodeInfo>
+  status(signal?: AbortSignal): Promise<StatusView>
+  /** Listens from the moment the promise resolves; ends when the signal aborts or the node stops. @throws UNKNOWN_DOWNLOAD, API_BUSY */
+  events(filter: EventFilter, signal: AbortSignal): Promise<AsyncIterable<NodeEvent>>
+  shares(signal?: AbortSignal): Promise<readonly ShareView[]>
+  /** Resolves when the file is hashed and offered. An abort stops the hashing. */
+  share(request: ShareRequest, signal?: AbortSignal): Promise<ShareView>
+  /** @throws UNKNOWN_SHARE */
+  unshare(id: string, signal?: AbortSignal): Promise<ShareView>
+  downloads(signal?: AbortSignal): Promise<readonly DownloadView[]>
+  /** Starts or resumes a download and returns at once. */
+  get(request: GetRequest, signal?: AbortSignal): Promise<DownloadView>
+  /** @throws UNKNOWN_DOWNLOAD */
+  download(id: string, signal?: AbortSignal): Promise<DownloadView>
+  /** Stops a download; what arrived stays on disk. @throws UNKNOWN_DOWNLOAD */
+  cancel(id: string, signal?: AbortSignal): Promise<DownloadView>
+  wallet(signal?: AbortSignal): Promise<WalletView>
+  createWallet(request: CreateWalletRequest, signal?: AbortSignal): Promise<WalletView & { readonly phrase?: string }>
+  send(request: SendRequest, signal?: AbortSignal): Promise<{ readonly tx: string }>
+  receipts(signal?: AbortSignal): Promise<readonly ReceiptView[]>
+  proof(receiptId: string, signal?: AbortSignal): Promise<Record<string, unknown>>
+  settle(signal?: AbortSignal): Promise<readonly SettlementReport[]>
+  /** Asks the process that holds the home to end. */
+  stop(signal?: AbortSignal): Promise<void>
+}

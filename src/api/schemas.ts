@@ -1,0 +1,230 @@
+/** zod schemas of what goes through the API: requests are checked with them, and OpenAPI is generated from all of them. */
+import * as z from 'zod'
+import type * as T from '../node/types.ts'
+import { MAX_LINK_CHARS, MAX_NAME_BYTES, MAX_WEI_DIGITS } from '../wire/limits.ts'
+import * as limits from './limits.ts'
+import type { CreateWalletRequest, SendRequest } from './node-client.ts'
+import type { Problem } from './problem.ts'
+
+/** A view as JSON carries it: fields that may be undefined are left out. */
+export type Json<V> = V extends readonly (infer U)[]
+  ? Json<U>[]
+  : V extends object
+    ? { [K in keyof V as undefined extends V[K] ? never : K]: Json<V[K]> } & {
+        [K in keyof V as undefined extends V[K] ? K : never]?: Json<V[K]>
+      }
+    : V
+
+const wei = z
+  .string()
+  .max(MAX_WEI_DIGITS)
+  .regex(/^(0|[1-9][0-9]*)$/)
+  .describe('wei, decimal')
+const time = z.number().describe('milliseconds since 1970')
+const bytes = z.int().nonnegative().describe('bytes')
+const hex32 = z.string().regex(/^[0-9a-f]{64}$/)
+const path = z
+  .string()
+  .min(1)
+  .max(limits.MAX_PATH_CHARS)
+  .regex(/^(?:\/|[A-Za-z]:[\\/])[^\0]*$/, 'must be an absolute path')
+const protocols = z.array(z.string().regex(/^[a-z0-9-]{1,32}$/)).max(limits.MAX_PROTOCOLS)
+
+export const shareRequest: z.ZodType<T.ShareRequest> = z.strictObject({
+  path: path.describe('absolute path of a regular file'),
+  name: z.exactOptional(z.string().min(1).max(MAX_NAME_BYTES)),
+  pricePerMb: z.exactOptional(wei.describe('wei per MB (2^20 bytes), decimal; "0" or absent: free')),
+  protocols: z.exactOptional(protocols.min(1)),
+  trackers: z.exactOptional(z.array(z.string().max(limits.MAX_URL_CHARS)).max(limits.MAX_TRACKERS)),
+  uploadLimit: z.exactOptional(z.int().positive().describe('bytes per second over all uploads of this share')),
+  creditBytes: z.exactOptional(bytes.describe('unpaid bytes that strangers may take'))
+})
+
+export const getRequest: z.ZodType<T.GetRequest> = z.strictObject({
+  address: z.string().min(1).max(MAX_LINK_CHARS).describe('link, file id, CID, magnet, path of a .torrent file, or http(s) URL'),
+  folder: path.describe('absolute folder to put the file in'),
+  maxCostWei: z.exactOptional(wei.describe('most this download may cost, wei; "0": free sources only')),
+  seed: z.exactOptional(z.boolean()),
+  protocols: z.exactOptional(protocols.min(1)),
+  peers: z.exactOptional(
+    z.array(z.string().min(3).max(300)).max(limits.MAX_TRACKERS).describe('BitTorrent peers to ask as well, "host:port"')
+  ),
+  trackers: z.exactOptional(z.array(z.string().max(limits.MAX_URL_CHARS)).max(limits.MAX_TRACKERS))
+})
+
+export const createWalletRequest: z.ZodType<CreateWalletRequest> = z.strictObject({
+  phrase: z.exactOptional(z.string().min(1).max(limits.MAX_PHRASE_CHARS)),
+  passphrase: z.exactOptional(z.string().min(1).max(limits.MAX_PASSPHRASE_CHARS))
+})
+export const sendRequest: z.ZodType<SendRequest> = z.strictObject({ to: z.string().regex(/^0x[0-9a-fA-F]{40}$/), wei })
+export const emptyRequest: z.ZodType<Record<string, never>> = z.strictObject({})
+export const idText: z.ZodType<string> = z.string().min(1).max(limits.MAX_ID_CHARS)
+export const eventQuery: z.ZodType<{ download?: string }> = z.strictObject({ download: z.exactOptional(idText) })
+export const emptyQuery: z.ZodType<Record<string, never>> = z.strictObject({})
+
+const errorFields = { code: z.string(), message: z.string(), hint: z.exactOptional(z.string()) }
+const infoFields = {
+  version: z.string(),
+  home: z.string(),
+  peerId: z.string(),
+  addresses: z.array(z.string()).describe('multiaddrs that others can dial'),
+  startedAt: time
+}
+export const nodeInfo: z.ZodType<Json<T.NodeInfo>> = z.strictObject(infoFields)
+
+export const shareView: z.ZodType<Json<T.ShareView>> = z.strictObject({
+  fileId: hex32.describe('SHA-256 of the content'),
+  cid: z.string(),
+  root: hex32,
+  name: z.string(),
+  path: z.string(),
+  size: bytes,
+  pricePerMb: wei,
+  protocols: z.array(z.string()),
+  state: z.enum(['seeding', 'hashing', 'changed', 'missing', 'stopped']),
+  link: z.string(),
+  magnet: z.string().optional(),
+  infoHash: z.string().optional(),
+  torrentPath: z.string().optional(),
+  httpUrls: z.array(z.string()),
+  uploadedBytes: bytes,
+  addedAt: time
+})
+
+export const settlementReport: z.ZodType<Json<T.SettlementReport>> = z.strictObject({
+  state: z.enum(['nothing-owed', 'confirmed', 'sent', 'queued', 'failed']),
+  tx: z.string().optional(),
+  invoiceId: z.string().optional(),
+  totalWei: wei,
+  gasUsed: z.string().optional(),
+  payees: z.array(z.strictObject({ seeder: z.string(), wallet: z.string(), amountWei: wei, bytes })),
+  reason: z.exactOptional(z.string())
+})
+
+const sourceView: z.ZodType<Json<T.SourceView>> = z.strictObject({
+  key: z.string(),
+  protocol: z.string(),
+  peer: z.string(),
+  seeder: z.string().optional(),
+  state: z.enum(['connecting', 'active', 'idle', 'unpaid', 'lost', 'dropped']),
+  chunks: z.int().nonnegative(),
+  bytes,
+  rate: z.number().describe('bytes per second'),
+  badChunks: z.int().nonnegative(),
+  pricePerMb: wei,
+  owedWei: wei,
+  note: z.string().optional()
+})
+
+export const downloadView: z.ZodType<Json<T.DownloadView>> = z.strictObject({
+  id: z.string(),
+  address: z.string(),
+  state: z.enum(['finding', 'fetching', 'waiting', 'checking', 'settling', 'done', 'failed', 'cancelled']),
+  message: z.string().describe('what it is doing or waiting for, in plain words'),
+  fileId: hex32.optional(),
+  name: z.string().optional(),
+  size: bytes.optional(),
+  path: z.string().optional(),
+  receivedBytes: bytes,
+  verifiedBytes: bytes,
+  resumedBytes: bytes.describe('verified bytes that an earlier run had already brought'),
+  rate: z.number().describe('bytes per second over the last seconds'),
+  etaSeconds: z.number().optional(),
+  chunkCount: z.int().nonnegative(),
+  chunksDone: z.int().nonnegative(),
+  sources: z.array(sourceView),
+  owedWei: wei,
+  paidWei: wei,
+  settlement: settlementReport.optional(),
+  sha256Matches: z.boolean().optional(),
+  startedAt: time,
+  finishedAt: time.optional(),
+  error: z.strictObject(errorFields).optional()
+})
+
+const walletFields = {
+  exists: z.boolean(),
+  address: z.string().optional(),
+  chainId: z.int().optional(),
+  rpc: z.string().optional(),
+  balanceWei: wei.optional(),
+  owedWei: wei,
+  paidWei: wei,
+  earnedWei: wei,
+  queuedWei: wei,
+  problem: z.string().optional()
+}
+export const walletView: z.ZodType<Json<T.WalletView>> = z.strictObject(walletFields)
+export const newWalletView: z.ZodType<Json<T.WalletView & { readonly phrase?: string }>> = z.strictObject({
+  ...walletFields,
+  phrase: z.exactOptional(z.string()).describe('only when a new phrase was made')
+})
+export const sentView: z.ZodType<{ tx: string }> = z.strictObject({ tx: z.string() })
+
+export const receiptView: z.ZodType<Json<T.ReceiptView>> = z.strictObject({
+  id: z.string(),
+  role: z.enum(['payer', 'payee']),
+  fileId: hex32,
+  counterparty: z.string(),
+  from: z.string(),
+  to: z.string(),
+  bytes,
+  pricePerMb: wei,
+  amountWei: wei,
+  protocols: z.array(z.string()),
+  chunks: z.int().nonnegative(),
+  countersigned: z.boolean(),
+  state: z.enum(['open', 'sent', 'paid']),
+  tx: z.string().optional(),
+  time
+})
+export const proofView: z.ZodType<Record<string, unknown>> = z.record(z.string(), z.unknown())
+
+const peerView = z.strictObject({ peerId: z.string(), address: z.string(), direction: z.enum(['inbound', 'outbound']), since: time })
+
+export const statusView: z.ZodType<Json<T.StatusView>> = z.strictObject({
+  node: z.strictObject({ ...infoFields, uptimeSeconds: z.number(), capacityBytes: bytes, usedBytes: bytes }),
+  peers: z.array(peerView),
+  shares: z.array(shareView),
+  downloads: z.array(downloadView),
+  wallet: walletView
+})
+
+export const nodeEvent: z.ZodType<Json<T.NodeEvent>> = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('share:progress'), path: z.string(), hashedBytes: bytes, size: bytes, rate: z.number() }),
+  z.strictObject({ type: z.literal('share:added'), share: shareView }),
+  z.strictObject({ type: z.literal('share:stopped'), fileId: hex32, reason: z.string() }),
+  z.strictObject({ type: z.literal('download:changed'), download: downloadView }),
+  z.strictObject({ type: z.literal('upload:progress'), fileId: hex32, bytes })
+])
+
+/** 202 of POST /v1/shares. */
+export const hashingView: z.ZodType<{ state: 'hashing'; path: string }> = z.strictObject({ state: z.literal('hashing'), path: z.string() })
+export const problemView: z.ZodType<Problem> = z.strictObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  code: z.string(),
+  detail: z.string(),
+  hint: z.exactOptional(z.string())
+})
+
+/** Names of the schemas in the OpenAPI document. */
+export const namedSchemas: Readonly<Record<string, z.ZodType>> = {
+  ShareRequest: shareRequest,
+  GetRequest: getRequest,
+  CreateWalletRequest: createWalletRequest,
+  SendRequest: sendRequest,
+  NodeInfo: nodeInfo,
+  StatusView: statusView,
+  ShareView: shareView,
+  Hashing: hashingView,
+  DownloadView: downloadView,
+  SettlementReport: settlementReport,
+  WalletView: walletView,
+  NewWalletView: newWalletView,
+  Sent: sentView,
+  ReceiptView: receiptView,
+  NodeEvent: nodeEvent,
+  Problem: problemView
+}
