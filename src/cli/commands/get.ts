@@ -1,0 +1,177 @@
+/** `kith get`: fetches one file from every source that has it. */
+import { resolve } from 'node:path'
+import { Option } from 'commander'
+import type { NodeClient } from '../../api/node-client.ts'
+import { systemClock } from '../../base/clock.ts'
+import { hasCode, KithError } from '../../base/errors.ts'
+import type { DownloadView, GetRequest } from '../../node/types.ts'
+import { parseCoin } from '../../wire/wei.ts'
+import { collect } from '../arguments.ts'
+import type { Context, Register } from '../context.ts'
+import { exitCodeOf, exitCodes } from '../exit-codes.ts'
+import { clean, formatBytes, formatDuration, formatRate, formatWei } from '../format.ts'
+import { renderDownload, summaryLine } from '../progress.ts'
+import { openSession, readyOf, type Session } from '../session.ts'
+import { readStdinLine } from '../terminal-input.ts'
+
+interface GetOptions {
+  readonly output: string
+  readonly maxCost?: string
+  readonly seed?: boolean
+  readonly protocol?: readonly string[]
+  readonly peer?: readonly string[]
+  readonly tracker?: readonly string[]
+}
+
+const EXAMPLES = `
+Examples:
+  kith get 'kith:…' -o ~/Downloads
+  kith get 'magnet:?xt=urn:btih:…' --max-cost 0.05
+  kith get ./file.torrent --seed
+  kith get https://example.org/file.iso
+  echo 'kith:…#key' | kith get -          a link with a secret stays out of the process list
+Ctrl-C keeps what has arrived: the same command goes on from there. Press it twice to leave at once.`
+
+export const register: Register = (program, act) => {
+  program
+    .command('get')
+    .description('fetch a file from everybody who has it; resumes what an earlier run began')
+    .argument('<address>', "link, file id, CID, magnet, .torrent file or http(s) URL; '-' reads it from stdin")
+    .option('-o, --output <folder>', 'folder to put the file in', '.')
+    .option('--max-cost <coin>', 'most this download may cost; 0: free sources only')
+    .option('--seed', 'go on seeding afterwards')
+    .addOption(new Option('--protocol <name>', 'fetch over this protocol only (repeatable)').argParser(collect))
+    .addOption(new Option('--peer <host:port>', 'ask this BitTorrent peer as well (repeatable)').argParser(collect))
+    .addOption(new Option('--tracker <url>', 'ask this BitTorrent tracker as well (repeatable); none by default').argParser(collect))
+    .addHelpText('after', EXAMPLES)
+    .action(act(get))
+}
+
+async function get(context: Context, address: string, options: GetOptions): Promise<number> {
+  const request = await requestOf(address, options)
+  await using session = await openSession(context)
+  const { client } = session
+  const started = await client.get(request, context.lifetime.signal)
+  const last = await follow(context, client, started)
+  const result = describeResult(last)
+  if (last.state === 'done') {
+    if (options.seed && session.own) return await seed(context, session, last)
+    context.output.result(last, () => result)
+    return exitCodes.ok
+  }
+  if (last.state === 'cancelled' || last.error === undefined) {
+    context.output.result(last, () => result)
+    return context.lifetime.exitCode || exitCodes.failed
+  }
+  const { code, message, hint } = last.error
+  context.output.error(new KithError(code, message, {}, hint === undefined ? {} : { hint }))
+  return exitCodeOf(code)
+}
+
+async function requestOf(address: string, options: GetOptions): Promise<GetRequest> {
+  const text = address === '-' ? await readStdinLine() : address
+  const isFile = !/^[a-z0-9+]+:/i.test(text) && text.endsWith('.torrent')
+  return {
+    address: isFile ? resolve(text) : text,
+    folder: resolve(options.output),
+    ...(options.maxCost === undefined ? {} : { maxCostWei: parseCoin(options.maxCost).toString() }),
+    ...(options.seed === undefined ? {} : { seed: options.seed }),
+    ...(options.protocol === undefined ? {} : { protocols: options.protocol }),
+    ...(options.peer === undefined ? {} : { peers: options.peer }),
+    ...(options.tracker === undefined ? {} : { trackers: options.tracker })
+  }
+}
+
+const isOver = (view: DownloadView): boolean => view.state === 'done' || view.state === 'failed' || view.state === 'cancelled'
+
+/** Shows a download until it is over. The first signal cancels it politely: what has arrived is kept. */
+async function follow(context: Context, client: NodeClient, started: DownloadView): Promise<DownloadView> {
+  const stop = new AbortController()
+  const cancel = async (): Promise<void> => {
+    try {
+      await client.cancel(started.id, AbortSignal.timeout(2_000))
+    } catch (error) {
+      if (!hasCode(error, 'UNKNOWN_DOWNLOAD')) context.output.note(`kith: ${clean((error as Error).message)}`)
+    }
+    stop.abort()
+  }
+  let cancelled: Promise<void> | undefined
+  const onSignal = (): void => {
+    cancelled = cancel()
+  }
+  using screen = context.output.screen()
+  let view = started
+  let noted = Number.NEGATIVE_INFINITY
+  context.lifetime.signal.addEventListener('abort', onSignal, { once: true })
+  try {
+    if (context.lifetime.signal.aborted) onSignal()
+    for await (const event of await client.events({ download: started.id }, stop.signal)) {
+      if (event.type !== 'download:changed') continue
+      view = event.download
+      context.output.event(event)
+      screen?.draw(() => renderDownload(view, screen.columns, context.output.palette), isOver(view))
+      if (!screen && systemClock.monotonic() - noted >= NOTE_MS) {
+        noted = systemClock.monotonic()
+        context.output.note(`${clean(view.name ?? 'kith get', 60)}: ${summaryLine(view)}`)
+      }
+      if (isOver(view)) return view
+    }
+  } finally {
+    context.lifetime.signal.removeEventListener('abort', onSignal)
+    await cancelled
+    stop.abort()
+  }
+  // The stream ended first: the node stopped, or found us too slow.
+  view = await client.download(started.id)
+  if (isOver(view)) return view
+  if (context.lifetime.signal.aborted) return { ...view, state: 'cancelled', message: 'stopped' }
+  return await follow(context, client, view)
+}
+
+/** Between lines where there is no terminal. */
+const NOTE_MS = 3_000
+
+async function seed(context: Context, session: Session, view: DownloadView): Promise<number> {
+  const share = (await session.client.shares()).find(s => s.fileId === view.fileId)
+  const ready = { ...(await readyOf(session)), ...(share ? { link: share.link } : {}), download: view }
+  context.output.result(ready, () => [...describeResult(view), 'Seeding. Press Ctrl-C to stop.'])
+  await context.lifetime.ended()
+  const now = (await session.client.shares()).find(s => s.fileId === view.fileId)
+  context.output.result({ stopped: true, uploadedBytes: now?.uploadedBytes ?? 0 }, () => [
+    `Stopped after sending ${formatBytes(now?.uploadedBytes ?? 0)}.`
+  ])
+  return exitCodes.ok
+}
+
+const MATCHES: Readonly<Record<string, string>> = { true: 'matches: ', false: 'DOES NOT MATCH: ', undefined: '' }
+
+/** What came from whom, and what it cost. */
+export function describeResult(view: DownloadView): string[] {
+  if (view.state !== 'done') {
+    return [
+      `${clean(view.name ?? 'the file')}: ${view.state}, ${formatBytes(view.verifiedBytes)} verified and kept. Run the same command to go on.`
+    ]
+  }
+  const seconds = Math.max(0.001, ((view.finishedAt ?? view.startedAt) - view.startedAt) / 1000)
+  const fetched = view.verifiedBytes - view.resumedBytes
+  const resumed = view.resumedBytes > 0 ? `, ${formatBytes(view.resumedBytes)} were here already` : ''
+  const lines = [
+    clean(view.path ?? view.name ?? '', 4096),
+    `  ${formatBytes(view.size ?? fetched)} in ${formatDuration(seconds)}, ${formatRate(fetched / seconds)}${resumed}`,
+    `  SHA-256 ${MATCHES[String(view.sha256Matches)]}${view.fileId ?? 'unknown'}`
+  ]
+  for (const s of view.sources.filter(x => x.bytes > 0)) {
+    lines.push(
+      `  ${clean(s.protocol, 12)} ${clean(s.peer, 40)}: ${formatBytes(s.bytes)} in ${s.chunks} chunks${s.owedWei === '0' ? '' : `, ${formatWei(s.owedWei)}`}`
+    )
+  }
+  const { settlement } = view
+  if (settlement && settlement.state !== 'nothing-owed') {
+    const to = `${settlement.payees.length} payee${settlement.payees.length === 1 ? '' : 's'}`
+    lines.push(
+      `  payment ${settlement.state}: ${formatWei(settlement.totalWei)} to ${to}${settlement.tx ? `, ${clean(settlement.tx, 80)}` : ''}`
+    )
+    if (settlement.reason !== undefined) lines.push(`  ${clean(settlement.reason)}`)
+  }
+  return lines
+}

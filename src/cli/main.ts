@@ -1,0 +1,18 @@
+/** The `kith` command. Asking for the version loads nothing else, so that it answers at once. */
+import { version } from '../node/version.ts'
+
+const args = process.argv.slice(2)
+if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
+  process.stdout.write(`${version}\n`)
+} else {
+  const { enableCodeCache } = await import('./code-cache.ts')
+  enableCodeCache(process.env)
+  const { setFlagsFromString } = await import('node:v8')
+  // Else the young part of the heap grows by 30 MiB and more while a file passes, for no gain: the bytes themselves are never on it.
+  // (Its limit cannot be set any more once Node runs; how fast it grows can.)
+  setFlagsFromString('--semi-space-growth-factor=1')
+  const { run } = await import('./run.ts')
+  process.exitCode = await run(args)
+  // Everything is closed by now. libp2p leaves a timer of a second behind, which must not keep a script waiting.
+  setTimeout(() => process.exit(), 20).unref()
+}

@@ -1,0 +1,52 @@
+/** Reading secrets and links: from a file, from stdin, or typed unseen on a terminal. Never from the command line. */
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline/promises'
+import { KithError } from '../base/errors.ts'
+
+/** Characters of a line that is read. */
+const MAX_LINE_CHARS = 8192
+
+/** The first line of stdin. @throws USAGE when there is none or it is too long */
+export async function readStdinLine(): Promise<string> {
+  let text = ''
+  process.stdin.setEncoding('utf8')
+  for await (const part of process.stdin) {
+    text += part
+    if (text.includes('\n') || text.length > MAX_LINE_CHARS) break
+  }
+  const line = text.split('\n', 1)[0]?.trim() ?? ''
+  if (line === '' || line.length > MAX_LINE_CHARS) throw new KithError('USAGE', 'stdin has no line to read')
+  return line
+}
+
+/** The first line of a file. @throws FILE_NOT_FOUND, USAGE */
+export function readFileLine(path: string): string {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new KithError('FILE_NOT_FOUND', `cannot read ${path}`, { path }, { cause })
+  }
+  const line = text.split('\n', 1)[0]?.trim() ?? ''
+  if (line === '' || line.length > MAX_LINE_CHARS) throw new KithError('USAGE', `${path} has no line to read`)
+  return line
+}
+
+/** Asks on the terminal without showing what is typed. @throws NO_TTY, INTERRUPTED */
+export async function askSecret(question: string, hint: string, signal: AbortSignal): Promise<string> {
+  if (process.stdin.isTTY !== true || process.stderr.isTTY !== true) {
+    throw new KithError('NO_TTY', 'this asks for a secret, and there is no terminal to ask on', {}, { hint })
+  }
+  process.stderr.write(question)
+  // Without an output the interface echoes nothing, though it edits the line.
+  const reader = createInterface({ input: process.stdin, terminal: true })
+  reader.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
+  try {
+    return (await reader.question('', { signal })).trim()
+  } catch (cause) {
+    throw new KithError('INTERRUPTED', 'nothing was entered', {}, { cause })
+  } finally {
+    reader.close()
+    process.stderr.write('\n')
+  }
+}
