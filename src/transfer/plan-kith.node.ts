@@ -190,14 +190,14 @@ async function openSource(
   context.admit(offer)
   const paid = offer.offer.pricePerMb !== 0n
   const ticket = paid ? await fetchTicket(deps, offer, offer.offer.fileId, signal) : undefined
-  const host = deps.rpc.addressOf(offer.peerId)
-  if (!host) throw new KithError('SOURCE_LOST', 'the seeder was only reached through others')
+  const host = deps.rpc.addressOf(offer.peerId) ?? ''
   let failure: unknown = new KithError('NO_SOURCES', 'it offers no protocol this download may use')
   for (const protocol of deps.protocols) {
     const entry = offer.offer.protocols.find(p => p.name === protocol.name && p.port > 0)
     if (!entry) continue
     const { fileId } = offer.offer
-    const endpoint: Endpoint = { host, port: entry.port, extra: entry.extra, fileId, grid: context.grid, seeder: offer.seeder, ticket }
+    const { peerId, seeder } = offer
+    const endpoint: Endpoint = { host, peerId, port: entry.port, extra: entry.extra, fileId, grid: context.grid, seeder, ticket }
     try {
       const source = new OfferedSource(await protocol.openSource(endpoint, signal), offer)
       if (context.add(source, offer)) return source

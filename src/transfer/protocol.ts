@@ -7,6 +7,7 @@
  * that every implementation must show.
  */
 import type { Range } from '../wire/ranges.ts'
+import type { Ed2kDigest, V2Digest } from './digests.ts'
 import type { Grid } from './grid.ts'
 
 export interface Slot {
@@ -66,9 +67,12 @@ export interface Ticket {
   readonly expiresAt: number
 }
 
-/** Where a source can be found. `host` is an address at which the seeder was authenticated, or the user's own URL. */
+/** Where a source can be found. */
 export interface Endpoint {
+  /** Address at which the seeder was authenticated, or the user's own host; "" when the seeder is only reached through a relay. */
   readonly host: string
+  /** libp2p PeerId text of the seeder; undefined for foreign sources. */
+  readonly peerId?: string | undefined
   readonly port: number
   /** Offer's protocol-specific bytes (bittorrent: info-hash). */
   readonly extra: Uint8Array
@@ -97,6 +101,10 @@ export interface Share {
   readonly pricePerMb: bigint
   /** SHA-1 of every 256 KiB piece, concatenated; undefined when BitTorrent was not asked for. */
   readonly pieces: Uint8Array | undefined
+  /** BitTorrent v2's tree; undefined when it was not asked for. */
+  readonly v2?: V2Digest | undefined
+  /** eDonkey's hashes; undefined when ed2k was not asked for. */
+  readonly ed2k?: Ed2kDigest | undefined
   /** Whether a chunk can be served now (a running download has some). */
   has(chunk: number): boolean
   /**
@@ -111,7 +119,9 @@ export interface Share {
 /** The shares of this node, looked up by what a request names. */
 export interface ShareIndex {
   byFileId(hex: string): Share | undefined
+  /** By 20-byte info-hash: v1, or v2 cut to 20 bytes. */
   byInfoHash(hex: string): Share | undefined
+  byEd2k?(hex: string): Share | undefined
 }
 
 /** Decides whether bytes of a paid file may be served. Given to servers by `transfer/upload-gate.ts`. */

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { createCipheriv, createHash, randomBytes } from 'node:crypto'
 import { bytesToHex } from '../../src/base/bytes.ts'
 import { KithError } from '../../src/base/errors.ts'
+import type { Ed2kDigest, V2Digest } from '../../src/transfer/digests.ts'
 import { chunkLength, chunkOffset, type Grid, makeGrid } from '../../src/transfer/grid.ts'
 import type { Customer, Delivery, Share, ShareIndex, Slot, Ticket, UploadGate } from '../../src/transfer/protocol.ts'
 import type { Range } from '../../src/wire/ranges.ts'
@@ -23,6 +24,8 @@ export interface MemoryShareOptions {
   readonly pricePerMb?: bigint
   /** Chunks it has at first; all by default. */
   readonly chunks?: Iterable<number>
+  readonly v2?: V2Digest
+  readonly ed2k?: Ed2kDigest
 }
 
 /** A share whose file is in memory. `changed = true` makes reads fail as if the file on disk had been edited. */
@@ -35,6 +38,8 @@ export class MemoryShare implements Share {
   readonly mime: string
   readonly pricePerMb: bigint
   readonly pieces: Uint8Array
+  readonly v2: V2Digest | undefined
+  readonly ed2k: Ed2kDigest | undefined
   changed: boolean = false
   /** Bytes that a server asked for so far. */
   bytesRead: number = 0
@@ -49,6 +54,8 @@ export class MemoryShare implements Share {
     this.name = options.name ?? 'file.bin'
     this.mime = options.mime ?? 'application/octet-stream'
     this.pricePerMb = options.pricePerMb ?? 0n
+    this.v2 = options.v2
+    this.ed2k = options.ed2k
     this.#chunks = new Set(options.chunks ?? Array.from({ length: this.grid.count }, (_, i) => i))
     this.pieces = Buffer.concat(Array.from({ length: this.grid.count }, (_, i) => createHash('sha1').update(this.chunk(i)).digest()))
   }
@@ -88,7 +95,8 @@ export class MemoryShare implements Share {
 export function shareIndex(shares: readonly Share[], infoHashOf?: (share: Share) => Uint8Array): ShareIndex {
   const byFileId = new Map(shares.map(s => [bytesToHex(s.fileId), s]))
   const byInfoHash = new Map(infoHashOf ? shares.map(s => [bytesToHex(infoHashOf(s)), s]) : [])
-  return { byFileId: hex => byFileId.get(hex), byInfoHash: hex => byInfoHash.get(hex) }
+  const byEd2k = new Map(shares.flatMap(s => (s.ed2k ? [[bytesToHex(s.ed2k.hash), s] as const] : [])))
+  return { byFileId: hex => byFileId.get(hex), byInfoHash: hex => byInfoHash.get(hex), byEd2k: hex => byEd2k.get(hex) }
 }
 
 /** Serves free shares always and paid ones up to `credit` bytes per ticket. */
