@@ -59,6 +59,7 @@ export function createApiClient(deps: ApiClientDeps, options: ApiClientOptions):
         if (response.status !== 202) return view
       }
     },
+    inspect: (address, signal) => call('POST', '/v1/inspect', { address }, signal),
     unshare: (text, signal) => call('DELETE', `/v1/shares/${id(text)}`, undefined, signal),
     downloads: signal => call('GET', '/v1/downloads', undefined, signal),
     get: (request: GetRequest, signal) => call('POST', '/v1/downloads', request, signal),

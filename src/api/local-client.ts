@@ -27,6 +27,7 @@ export function createLocalClient(node: KithNode, stop: () => void): NodeClient 
     },
     shares: async () => node.shares(),
     share: (request, signal) => node.share(request, signal),
+    inspect: (address, signal) => node.inspect(address, signal),
     unshare: id => node.unshare(id),
     downloads: async () => node.downloads(),
     get: request => node.get(request),

@@ -4,6 +4,7 @@
  */
 import type {
   DownloadView,
+  FileInfo,
   GetRequest,
   NodeEvent,
   NodeInfo,
@@ -38,6 +39,8 @@ export interface NodeClient {
   shares(signal?: AbortSignal): Promise<readonly ShareView[]>
   /** Resolves when the file is hashed and offered. An abort stops the hashing. */
   share(request: ShareRequest, signal?: AbortSignal): Promise<ShareView>
+  /** Who has a file, over which protocols, at what price. @throws BAD_LINK, NO_SOURCES */
+  inspect(address: string, signal?: AbortSignal): Promise<FileInfo>
   /** @throws UNKNOWN_SHARE */
   unshare(id: string, signal?: AbortSignal): Promise<ShareView>
   downloads(signal?: AbortSignal): Promise<readonly DownloadView[]>

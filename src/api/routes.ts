@@ -114,6 +114,14 @@ export const routes: readonly Route[] = [
   remove('/v1/shares/{id}', 'unshare', 'Stops seeding by file id, CID or link; the file is not touched', s.shareView, async (d, { id }) =>
     ok(await d.client.unshare(id))
   ),
+  post(
+    '/v1/inspect',
+    'inspect',
+    'Who has a file, over which protocols, at what price: signed offers merged into spec 004’s metadata',
+    s.inspectRequest,
+    { 200: s.fileInfo },
+    async (d, { body, signal }) => ok(await d.client.inspect(body.address, signal))
+  ),
   get('/v1/downloads', 'downloads', 'Downloads since the node started', s.downloadView.array(), async d => ok(await d.client.downloads())),
   post('/v1/downloads', 'get', 'Starts or resumes a download', s.getRequest, { 201: s.downloadView }, async (d, { body }) => ({
     status: 201,

@@ -28,7 +28,9 @@ const path = z
   .min(1)
   .max(limits.MAX_PATH_CHARS)
   .regex(/^(?:\/|[A-Za-z]:[\\/])[^\0]*$/, 'must be an absolute path')
-const protocols = z.array(z.string().regex(/^[a-z0-9-]{1,32}$/)).max(limits.MAX_PROTOCOLS)
+const protocolName = z.string().regex(/^[a-z0-9-]{1,32}$/)
+const protocols = z.array(protocolName).max(limits.MAX_PROTOCOLS)
+const passphrase = z.string().min(1).max(limits.MAX_PASSPHRASE_CHARS)
 
 export const shareRequest: z.ZodType<T.ShareRequest> = z.strictObject({
   path: path.describe('absolute path of a regular file'),
@@ -37,11 +39,17 @@ export const shareRequest: z.ZodType<T.ShareRequest> = z.strictObject({
   protocols: z.exactOptional(protocols.min(1)),
   trackers: z.exactOptional(z.array(z.string().max(limits.MAX_URL_CHARS)).max(limits.MAX_TRACKERS)),
   uploadLimit: z.exactOptional(z.int().positive().describe('bytes per second over all uploads of this share')),
-  creditBytes: z.exactOptional(bytes.describe('unpaid bytes that strangers may take'))
+  creditBytes: z.exactOptional(bytes.describe('unpaid bytes that strangers may take')),
+  encrypt: z.exactOptional(z.boolean().describe('store and offer only ciphertext')),
+  passphrase: z.exactOptional(passphrase.describe('the key is made from it instead of being in the link'))
 })
 
 export const getRequest: z.ZodType<T.GetRequest> = z.strictObject({
-  address: z.string().min(1).max(MAX_LINK_CHARS).describe('link, file id, CID, magnet, path of a .torrent file, or http(s) URL'),
+  address: z
+    .string()
+    .min(1)
+    .max(MAX_LINK_CHARS)
+    .describe('link, file id, CID, magnet, path of a .torrent file, ed2k:// link, or http(s) URL'),
   folder: path.describe('absolute folder to put the file in'),
   maxCostWei: z.exactOptional(wei.describe('most this download may cost, wei; "0": free sources only')),
   seed: z.exactOptional(z.boolean()),
@@ -49,7 +57,11 @@ export const getRequest: z.ZodType<T.GetRequest> = z.strictObject({
   peers: z.exactOptional(
     z.array(z.string().min(3).max(300)).max(limits.MAX_TRACKERS).describe('BitTorrent peers to ask as well, "host:port"')
   ),
-  trackers: z.exactOptional(z.array(z.string().max(limits.MAX_URL_CHARS)).max(limits.MAX_TRACKERS))
+  trackers: z.exactOptional(z.array(z.string().max(limits.MAX_URL_CHARS)).max(limits.MAX_TRACKERS)),
+  prefer: z.exactOptional(protocolName.describe('protocol to try first where a seeder offers several')),
+  limit: z.exactOptional(z.int().min(1024).describe('bytes per second')),
+  sequential: z.exactOptional(z.boolean()),
+  passphrase: z.exactOptional(passphrase)
 })
 
 export const createWalletRequest: z.ZodType<CreateWalletRequest> = z.strictObject({
@@ -85,6 +97,9 @@ export const shareView: z.ZodType<Json<T.ShareView>> = z.strictObject({
   link: z.string(),
   magnet: z.string().optional(),
   infoHash: z.string().optional(),
+  infoHashV2: z.string().optional(),
+  ed2k: z.string().optional(),
+  encrypted: z.boolean(),
   torrentPath: z.string().optional(),
   httpUrls: z.array(z.string()),
   uploadedBytes: bytes,
@@ -190,8 +205,30 @@ export const statusView: z.ZodType<Json<T.StatusView>> = z.strictObject({
   wallet: walletView
 })
 
+const seederInfo = z.strictObject({
+  peer_id: z.string(),
+  multiaddr: z.string(),
+  wallet: z.string().optional(),
+  chunks: z.union([z.literal('all'), z.array(z.string())]),
+  price_per_mb: wei
+})
+export const fileInfo: z.ZodType<Json<T.FileInfo>> = z.strictObject({
+  file_hash: z.string(),
+  file_name: z.string().optional(),
+  file_size: bytes.optional(),
+  total_chunks: z.int().nonnegative().optional(),
+  chunk_size: bytes,
+  created_at: time.optional(),
+  mime_type: z.string().optional(),
+  seeders: z.record(z.string(), z.array(seederInfo)),
+  total_seeders: z.int().nonnegative(),
+  seeders_by_protocol: z.record(z.string(), z.int().nonnegative())
+})
+export const inspectRequest: z.ZodType<{ address: string }> = z.strictObject({ address: z.string().min(1).max(MAX_LINK_CHARS) })
+
 export const nodeEvent: z.ZodType<Json<T.NodeEvent>> = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('share:progress'), path: z.string(), hashedBytes: bytes, size: bytes, rate: z.number() }),
+  z.strictObject({ type: z.literal('share:linked'), path: z.string(), fileId: hex32, link: z.string() }),
   z.strictObject({ type: z.literal('share:added'), share: shareView }),
   z.strictObject({ type: z.literal('share:stopped'), fileId: hex32, reason: z.string() }),
   z.strictObject({ type: z.literal('download:changed'), download: downloadView }),
@@ -219,6 +256,8 @@ export const namedSchemas: Readonly<Record<string, z.ZodType>> = {
   StatusView: statusView,
   ShareView: shareView,
   Hashing: hashingView,
+  FileInfo: fileInfo,
+  InspectRequest: inspectRequest,
   DownloadView: downloadView,
   SettlementReport: settlementReport,
   WalletView: walletView,

@@ -16,6 +16,10 @@ export interface GlobalOptions {
   readonly bootstrap?: readonly string[]
   /** False after --no-lan. */
   readonly lan?: boolean
+  readonly public?: boolean
+  readonly relay?: readonly string[]
+  readonly proxy?: string
+  readonly dhtBootstrap?: readonly string[]
   readonly chainRpc?: readonly string[]
   readonly walletPassphraseFile?: string
   readonly logLevel?: LogLevel
@@ -39,7 +43,7 @@ export type Act = <A extends unknown[]>(
 export type Register = (program: Command, act: Act) => void
 
 export function flagsOf(options: GlobalOptions, extra: ConfigFlags = {}): ConfigFlags {
-  const { home, port, apiPort, listen, bootstrap, lan, chainRpc, walletPassphraseFile, logLevel } = options
+  const { home, port, apiPort, listen, bootstrap, lan, relay, proxy, dhtBootstrap, chainRpc, walletPassphraseFile, logLevel } = options
   return {
     ...(home === undefined ? {} : { home }),
     ...(port === undefined ? {} : { port }),
@@ -47,6 +51,10 @@ export function flagsOf(options: GlobalOptions, extra: ConfigFlags = {}): Config
     ...(listen === undefined ? {} : { listen }),
     ...(bootstrap === undefined ? {} : { bootstrap }),
     ...(lan === false ? { mdns: false } : {}),
+    ...(options.public === undefined ? {} : { public: options.public }),
+    ...(relay === undefined ? {} : { relays: relay }),
+    ...(proxy === undefined ? {} : { proxy }),
+    ...(dhtBootstrap === undefined ? {} : { dhtBootstrap }),
     ...(chainRpc === undefined ? {} : { chainRpc }),
     ...(walletPassphraseFile === undefined ? {} : { walletPassphraseFile }),
     ...(logLevel === undefined ? {} : { logLevel }),

@@ -9,6 +9,7 @@ import type { Act, Register } from './context.ts'
 const COMMANDS: Readonly<Record<string, () => Promise<{ readonly register: Register }>>> = {
   share: () => import('./commands/share.ts'),
   get: () => import('./commands/get.ts'),
+  info: () => import('./commands/info.ts'),
   up: () => import('./commands/up.ts'),
   status: () => import('./commands/status.ts'),
   unshare: () => import('./commands/unshare.ts'),
@@ -63,6 +64,10 @@ function addGlobalOptions(program: Command): void {
     .option('--listen <ip>', 'address to listen on for peers (repeatable)', collect)
     .option('--bootstrap <multiaddr>', 'a node that introduces this one to its network (repeatable)', collect)
     .option('--no-lan', 'do not look for nodes on the local network')
+    .option('--public', 'join the public networks as well: IPFS, BitTorrent and Kad')
+    .option('--relay <multiaddr>', 'a relay at which this node can be reached (repeatable)', collect)
+    .option('--dht-bootstrap <host:port>', 'a node that introduces this one to a BitTorrent DHT (repeatable)', collect)
+    .option('--proxy <url>', 'HTTP proxy for fetching over HTTP and HTTPS')
     .option('--wallet-passphrase-file <file>', 'file of mode 0600 with the passphrase of the wallet, if it has one')
     .option('--chain-rpc <url>', 'JSON-RPC of the chain (repeatable)', collect)
     .addOption(new Option('--log-level <level>', 'what to log on stderr').choices(Object.keys(logLevels)))

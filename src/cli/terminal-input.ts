@@ -50,3 +50,19 @@ export async function askSecret(question: string, hint: string, signal: AbortSig
     process.stderr.write('\n')
   }
 }
+
+export interface PassphraseOptions {
+  readonly passphrase?: boolean
+  readonly passphraseFile?: string
+}
+
+/** The passphrase that the options ask for; nothing when they ask for none. @throws NO_TTY, FILE_NOT_FOUND, USAGE, INTERRUPTED */
+export async function passphraseOf(
+  options: PassphraseOptions,
+  question: string,
+  signal: AbortSignal
+): Promise<{ readonly passphrase?: string }> {
+  if (options.passphraseFile !== undefined) return { passphrase: readFileLine(options.passphraseFile) }
+  if (!options.passphrase) return {}
+  return { passphrase: await askSecret(`${question} (not shown): `, 'use --passphrase-file FILE', signal) }
+}

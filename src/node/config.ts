@@ -2,12 +2,53 @@
  * Configuration: defaults, file, environment and flags, merged once, checked, frozen. Nothing else reads the environment. Secrets are
  * not in here. The file is `config.json` in the config folder; it has a version.
  */
-import { z } from 'zod'
-import { KithError } from '../base/errors.ts'
 import type { LogLevel } from '../base/log.ts'
+import type { ConfigFile } from './config-file.ts'
 
 /** Fixed, documented ports (docs/cli.md). `--port 0` takes any free ones instead. */
-export const defaultPorts = { api: 4800, tcp: 4801, ws: 4802, http: 4803, bittorrent: 4804, rpc: 4805 } as const
+export const defaultPorts = {
+  api: 4800,
+  tcp: 4801,
+  ws: 4802,
+  http: 4803,
+  bittorrent: 4804,
+  rpc: 4805,
+  https: 4806,
+  ed2k: 4807,
+  tracker: 4808
+} as const
+
+/** Ports that peers may connect to, or that only this machine may (`api`). 0 takes a free one. */
+export interface Ports {
+  readonly api: number
+  readonly tcp: number
+  readonly ws: number
+  readonly http: number
+  /** TCP for peers and UDP for the DHT of BitTorrent. */
+  readonly bittorrent: number
+  readonly https: number
+  readonly ed2k: number
+  /** WebSocket tracker for WebTorrent in browsers. */
+  readonly tracker: number
+}
+
+/** A STUN or TURN server for WebRTC. */
+export interface IceServer {
+  /** `stun:host:port`, `turn:host:port?transport=tcp`. */
+  readonly url: string
+  readonly username?: string
+  readonly credential?: string
+}
+
+/** The existing public networks that this node joins; private by default (DESIGN §6). */
+export interface PublicNetworks {
+  /** IPFS's DHT: provider records for the same CIDs. */
+  readonly ipfs: boolean
+  /** BitTorrent's mainline DHT. */
+  readonly mainline: boolean
+  /** ed2k's Kad. */
+  readonly kad: boolean
+}
 
 /** Where this home keeps its files. */
 export interface Folders {
@@ -23,7 +64,7 @@ export interface Config {
   /** IP addresses to listen on for peers. */
   readonly listen: readonly string[]
   /** Ports; 0 takes a free one. A default that is taken falls back to a free one, a chosen one does not. */
-  readonly ports: { readonly api: number; readonly tcp: number; readonly ws: number; readonly http: number; readonly bittorrent: number }
+  readonly ports: Ports
   /** True when the ports were chosen by the user. */
   readonly portsAreFixed: boolean
   /** multiaddrs with /p2p/ of nodes that introduce us to a private network. */
@@ -32,6 +73,39 @@ export interface Config {
   readonly mdns: boolean
   /** Bytes per second over all uploads; undefined: no limit. */
   readonly uploadLimit: number | undefined
+  /** Bytes per second over all downloads; undefined: no limit. */
+  readonly downloadLimit: number | undefined
+  /** Whether others can reach our ports: found out, or said by the user. */
+  readonly reachability: 'auto' | 'public' | 'private'
+  /** Protocols that `share` offers when it is not told; undefined: what fits the reachability. */
+  readonly protocols: readonly string[] | undefined
+  /** `http://host:port` of a proxy for outgoing HTTP(S). */
+  readonly proxy: string | undefined
+  /** True: this network lets nothing but HTTP(S) through (spec 004's restricted network). */
+  readonly restricted: boolean
+  /** multiaddrs of relays at which this node can be reached. */
+  readonly relays: readonly string[]
+  readonly public: PublicNetworks
+  readonly bittorrent: {
+    /** "host:port" of nodes that introduce us to a private BitTorrent DHT. */
+    readonly dhtBootstrap: readonly string[]
+    /** Announce to BitTorrent clients on the local network. */
+    readonly lsd: boolean
+    readonly encryption: 'off' | 'allowed' | 'required'
+  }
+  readonly webtorrent: {
+    /** ws(s) trackers that every WebTorrent share is announced to. */
+    readonly trackers: readonly string[]
+    readonly iceServers: readonly IceServer[]
+  }
+  readonly ed2k: {
+    /** "host:port" of servers to log in at. */
+    readonly servers: readonly string[]
+    /** "host:port" of Kad nodes that introduce us to a private Kad. */
+    readonly kadBootstrap: readonly string[]
+  }
+  /** Memory for chunks that are asked for often. */
+  readonly cacheBytes: number | undefined
   /** Storage this node means to offer, for `status`. */
   readonly capacityBytes: number | undefined
   readonly chain: {
@@ -61,83 +135,14 @@ export interface ConfigFlags {
   readonly bootstrap?: readonly string[]
   readonly mdns?: boolean
   readonly uploadLimit?: number
+  readonly downloadLimit?: number
+  readonly public?: boolean
+  readonly proxy?: string
+  readonly relays?: readonly string[]
+  readonly dhtBootstrap?: readonly string[]
   readonly chainRpc?: readonly string[]
   readonly walletPassphraseFile?: string
   readonly logLevel?: LogLevel
-}
-
-const port = z.int().min(0).max(65535)
-/** The config file: everything optional but the version. */
-export interface ConfigFile {
-  readonly version: 1
-  readonly listen?: readonly string[]
-  readonly ports?: Partial<Config['ports']>
-  readonly bootstrap?: readonly string[]
-  readonly mdns?: boolean
-  readonly uploadLimit?: number
-  readonly capacityBytes?: number
-  readonly chain?: {
-    readonly chainId?: number
-    readonly rpcUrls?: readonly string[]
-    readonly settlement?: { readonly address: string; readonly codeHash: string }
-    readonly confirmations?: number
-  }
-  readonly pay?: { readonly budgetWeiPerDay?: string; readonly creditBytes?: number }
-  readonly logLevel?: LogLevel
-}
-
-const fileSchema: z.ZodType<ConfigFile> = z.strictObject({
-  version: z.literal(1),
-  listen: z.exactOptional(z.array(z.string()).min(1).max(16)),
-  ports: z.exactOptional(
-    z.strictObject({
-      api: z.exactOptional(port),
-      tcp: z.exactOptional(port),
-      ws: z.exactOptional(port),
-      http: z.exactOptional(port),
-      bittorrent: z.exactOptional(port)
-    })
-  ),
-  bootstrap: z.exactOptional(z.array(z.string().startsWith('/')).max(64)),
-  mdns: z.exactOptional(z.boolean()),
-  uploadLimit: z.exactOptional(z.int().min(1024)),
-  capacityBytes: z.exactOptional(z.int().min(0)),
-  chain: z.exactOptional(
-    z.strictObject({
-      chainId: z.exactOptional(z.int().min(1)),
-      rpcUrls: z.exactOptional(z.array(z.url()).min(1).max(8)),
-      settlement: z.exactOptional(
-        z.strictObject({ address: z.string().regex(/^0x[0-9a-fA-F]{40}$/), codeHash: z.string().regex(/^0x[0-9a-f]{64}$/) })
-      ),
-      confirmations: z.exactOptional(z.int().min(1).max(1000))
-    })
-  ),
-  pay: z.exactOptional(
-    z.strictObject({
-      budgetWeiPerDay: z.exactOptional(z.string().regex(/^(0|[1-9][0-9]{0,40})$/)),
-      creditBytes: z.exactOptional(z.int().min(0))
-    })
-  ),
-  logLevel: z.exactOptional(z.enum(['debug', 'info', 'warn', 'error', 'silent']))
-})
-
-/** Checks the text of a config file. @throws BAD_CONFIG naming the field */
-export function parseConfigFile(text: string, path: string): ConfigFile {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (cause) {
-    throw new KithError('BAD_CONFIG', `${path} is not JSON`, { path }, { cause, hint: 'correct it, or move it away to use the defaults' })
-  }
-  const result = fileSchema.safeParse(value)
-  if (result.success) return result.data
-  const issue = result.error.issues[0]
-  throw new KithError(
-    'BAD_CONFIG',
-    `${path}: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`,
-    { path },
-    { hint: 'docs/cli.md lists the settings' }
-  )
 }
 
 /** The folders of a home: everything under KITH_HOME, or the XDG directories. */
@@ -157,23 +162,29 @@ export function mergeConfig(
   flags: ConfigFlags,
   env: Readonly<Record<string, string | undefined>>
 ): Config {
-  const { tcp: _, ...rest } = defaultPorts
-  const base = { ...rest, tcp: defaultPorts.tcp, ...file?.ports }
-  const ports =
-    flags.port === undefined
-      ? base
-      : flags.port === 0
-        ? { api: 0, tcp: 0, ws: 0, http: 0, bittorrent: 0 }
-        : { ...base, tcp: flags.port, ws: flags.port + 1, http: flags.port + 2, bittorrent: flags.port + 3 }
-  const level = flags.logLevel ?? (env['KITH_LOG_LEVEL'] as LogLevel | undefined) ?? file?.logLevel ?? 'warn'
   return Object.freeze({
     folders,
     listen: flags.listen ?? file?.listen ?? ['0.0.0.0'],
-    ports: { api: flags.apiPort ?? ports.api, tcp: ports.tcp, ws: ports.ws, http: ports.http, bittorrent: ports.bittorrent },
+    ports: mergePorts(file, flags),
     portsAreFixed: flags.port !== undefined || file?.ports !== undefined,
     bootstrap: [...(file?.bootstrap ?? []), ...(flags.bootstrap ?? [])],
     mdns: flags.mdns ?? file?.mdns ?? true,
     uploadLimit: flags.uploadLimit ?? file?.uploadLimit,
+    downloadLimit: flags.downloadLimit ?? file?.downloadLimit,
+    reachability: file?.reachability ?? 'auto',
+    protocols: file?.protocols,
+    proxy: flags.proxy ?? file?.proxy,
+    restricted: file?.restricted ?? false,
+    relays: [...(file?.relays ?? []), ...(flags.relays ?? [])],
+    public: mergePublic(file, flags),
+    bittorrent: {
+      dhtBootstrap: [...(file?.bittorrent?.dhtBootstrap ?? []), ...(flags.dhtBootstrap ?? [])],
+      lsd: file?.bittorrent?.lsd ?? false,
+      encryption: file?.bittorrent?.encryption ?? 'allowed'
+    },
+    webtorrent: { trackers: file?.webtorrent?.trackers ?? [], iceServers: file?.webtorrent?.iceServers ?? [] },
+    ed2k: { servers: file?.ed2k?.servers ?? [], kadBootstrap: file?.ed2k?.kadBootstrap ?? [] },
+    cacheBytes: file?.cacheBytes,
     capacityBytes: file?.capacityBytes,
     chain: {
       chainId: file?.chain?.chainId ?? 98765,
@@ -182,6 +193,31 @@ export function mergeConfig(
       confirmations: file?.chain?.confirmations
     },
     pay: { budgetWeiPerDay: file?.pay?.budgetWeiPerDay, creditBytes: file?.pay?.creditBytes, passphraseFile: flags.walletPassphraseFile },
-    logLevel: level
+    logLevel: flags.logLevel ?? (env['KITH_LOG_LEVEL'] as LogLevel | undefined) ?? file?.logLevel ?? 'warn'
   })
+}
+
+function mergePorts(file: ConfigFile | undefined, flags: ConfigFlags): Ports {
+  const { rpc: _, ...defaults } = defaultPorts
+  const base = { ...defaults, ...file?.ports }
+  const tcp = flags.port
+  const named = tcp === undefined ? base : tcp === 0 ? FREE_PORTS : followPort(base, tcp)
+  return { ...named, api: flags.apiPort ?? named.api }
+}
+const FREE_PORTS: Ports = { api: 0, tcp: 0, ws: 0, http: 0, bittorrent: 0, https: 0, ed2k: 0, tracker: 0 }
+/** `--port` moves all of them together; one in the middle is the local chain's. */
+const followPort = (base: Ports, tcp: number): Ports => ({
+  ...base,
+  tcp,
+  ws: tcp + 1,
+  http: tcp + 2,
+  bittorrent: tcp + 3,
+  https: tcp + 5,
+  ed2k: tcp + 6,
+  tracker: tcp + 7
+})
+
+function mergePublic(file: ConfigFile | undefined, flags: ConfigFlags): PublicNetworks {
+  if (flags.public === true) return { ipfs: true, mainline: true, kad: true }
+  return { ipfs: file?.public?.ipfs ?? false, mainline: file?.public?.mainline ?? false, kad: file?.public?.kad ?? false }
 }

@@ -1,7 +1,8 @@
 /** Reads the config file of a home and merges it with flags and environment. */
 import { existsSync, readFileSync } from 'node:fs'
 import { isAbsolute, join, resolve } from 'node:path'
-import { type Config, type ConfigFlags, foldersOf, mergeConfig, parseConfigFile } from './config.ts'
+import { type Config, type ConfigFlags, foldersOf, mergeConfig } from './config.ts'
+import { parseConfigFile } from './config-file.ts'
 
 /** @throws BAD_CONFIG */
 export function loadConfig(flags: ConfigFlags, env: Readonly<Record<string, string | undefined>>): Config {

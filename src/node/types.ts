@@ -13,6 +13,11 @@ export interface KithNode extends AsyncDisposable {
   /** Hashes a file (unless it is known and unchanged) and seeds it. @throws FILE_NOT_FOUND, NOT_A_FILE, FILE_EMPTY, BAD_PRICE, PAYMENTS_OFF */
   share(request: ShareRequest, signal?: AbortSignal): Promise<ShareView>
   shares(): ShareView[]
+  /**
+   * What is known about a file before fetching it: who has it, over which protocols, at what price, in the shape of spec 004's DHT answer.
+   * @throws BAD_LINK, NO_SOURCES
+   */
+  inspect(address: string, signal?: AbortSignal): Promise<FileInfo>
   /** Stops seeding by file id (hex or CID) or link; the file is not touched. @throws UNKNOWN_SHARE */
   unshare(id: string): Promise<ShareView>
   /** Starts (or resumes) a download and returns at once. @throws BAD_LINK, PATH_FORBIDDEN, DOWNLOAD_RUNNING */
@@ -53,8 +58,11 @@ export interface ShareRequest {
   readonly name?: string
   /** wei per MB, decimal. "0" or absent: free. */
   readonly pricePerMb?: string
-  /** Subset of http, bittorrent; default both. */
+  /** Subset of http, https, bittorrent, webtorrent, ed2k, kith; by default what fits this node's reachability. */
   readonly protocols?: readonly string[]
+  /** Store and offer only ciphertext: the key is in the link's fragment, or made from the passphrase. */
+  readonly encrypt?: boolean
+  readonly passphrase?: string
   /** BitTorrent trackers to announce to; none by default. */
   readonly trackers?: readonly string[]
   /** Bytes per second over all uploads of this share. */
@@ -76,6 +84,10 @@ export interface ShareView {
   readonly link: string
   readonly magnet: string | undefined
   readonly infoHash: string | undefined
+  readonly infoHashV2: string | undefined
+  /** ed2k:// link. */
+  readonly ed2k: string | undefined
+  readonly encrypted: boolean
   readonly torrentPath: string | undefined
   readonly httpUrls: readonly string[]
   readonly uploadedBytes: number
@@ -92,6 +104,14 @@ export interface GetRequest {
   readonly seed?: boolean
   /** Only these protocols. */
   readonly protocols?: readonly string[]
+  /** Tried first where a seeder offers several. */
+  readonly prefer?: string
+  /** Bytes per second. */
+  readonly limit?: number
+  /** In order from the front, for watching while it comes. */
+  readonly sequential?: boolean
+  /** For a link that was made with a passphrase. */
+  readonly passphrase?: string
   /** BitTorrent peers ("host:port") to ask as well: also for kith: links, when a seeder offers BitTorrent. */
   readonly peers?: readonly string[]
   /** BitTorrent trackers to ask as well. */
@@ -207,7 +227,34 @@ export interface ErrorView {
   readonly hint?: string
 }
 
+/** Spec 004's protocol-aware file metadata, merged from signed offers. Names are the spec's. */
+export interface FileInfo {
+  readonly file_hash: string
+  readonly file_name: string | undefined
+  readonly file_size: number | undefined
+  readonly total_chunks: number | undefined
+  readonly chunk_size: number
+  readonly created_at: number | undefined
+  readonly mime_type: string | undefined
+  /** By protocol name. */
+  readonly seeders: Readonly<Record<string, readonly SeederInfo[]>>
+  readonly total_seeders: number
+  readonly seeders_by_protocol: Readonly<Record<string, number>>
+}
+
+export interface SeederInfo {
+  readonly peer_id: string
+  readonly multiaddr: string
+  readonly wallet: string | undefined
+  /** "all", or ranges "first-last". */
+  readonly chunks: 'all' | readonly string[]
+  /** wei per MB, decimal. */
+  readonly price_per_mb: string
+}
+
 export type NodeEvent =
+  /** SHA-256 is done: the link works already, other protocols follow when their hashes are there. */
+  | { readonly type: 'share:linked'; readonly path: string; readonly fileId: string; readonly link: string }
   | { readonly type: 'share:progress'; readonly path: string; readonly hashedBytes: number; readonly size: number; readonly rate: number }
   | { readonly type: 'share:added'; readonly share: ShareView }
   | { readonly type: 'share:stopped'; readonly fileId: string; readonly reason: string }

@@ -26,6 +26,9 @@ export interface ShareFacts {
   readonly httpUrls: readonly string[]
   readonly magnet: string | undefined
   readonly torrentPath: string | undefined
+  readonly infoHashV2?: Uint8Array | undefined
+  readonly ed2k?: string | undefined
+  readonly encrypted: boolean
 }
 
 export function shareView(r: ShareRecord, facts: ShareFacts): ShareView {
@@ -42,6 +45,9 @@ export function shareView(r: ShareRecord, facts: ShareFacts): ShareView {
     link: formatLink({ fileId: r.fileId, root: r.root, size: r.stamp.size, name: r.name, via: facts.via }),
     magnet: facts.magnet,
     infoHash: r.infoHash && bytesToHex(r.infoHash),
+    infoHashV2: facts.infoHashV2 && bytesToHex(facts.infoHashV2),
+    ed2k: facts.ed2k,
+    encrypted: facts.encrypted,
     torrentPath: facts.torrentPath,
     httpUrls: facts.httpUrls,
     uploadedBytes: facts.uploaded,

@@ -32,6 +32,9 @@ export function shareView(over: Partial<T.ShareView> = {}): T.ShareView {
     link: `kith:${HEX_A}?root=${HEX_B}`,
     magnet: 'magnet:?xt=urn:btih:00',
     infoHash: '00'.repeat(20),
+    infoHashV2: undefined,
+    ed2k: undefined,
+    encrypted: false,
     torrentPath: '/data/file.iso.torrent',
     httpUrls: [`http://127.0.0.1:4803/${HEX_A}`],
     uploadedBytes: 0,
@@ -182,6 +185,9 @@ export function scriptedNode(): ScriptedNode {
       return view
     },
     shares: () => [...sharesById.values()],
+    async inspect(address) {
+      throw new KithError('NO_SOURCES', `nobody has ${address}`)
+    },
     async unshare(id) {
       changes.push(`unshare:${id}`)
       const view = sharesById.get(id)

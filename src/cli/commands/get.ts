@@ -6,19 +6,25 @@ import { systemClock } from '../../base/clock.ts'
 import { hasCode, KithError } from '../../base/errors.ts'
 import type { DownloadView, GetRequest } from '../../node/types.ts'
 import { parseCoin } from '../../wire/wei.ts'
-import { collect } from '../arguments.ts'
+import { collect, protocolsOf } from '../arguments.ts'
 import type { Context, Register } from '../context.ts'
 import { exitCodeOf, exitCodes } from '../exit-codes.ts'
-import { clean, formatBytes, formatDuration, formatRate, formatWei } from '../format.ts'
+import { clean, formatBytes, formatDuration, formatRate, formatWei, parseSize } from '../format.ts'
 import { renderDownload, summaryLine } from '../progress.ts'
 import { openSession, readyOf, type Session } from '../session.ts'
-import { readStdinLine } from '../terminal-input.ts'
+import { passphraseOf, readStdinLine } from '../terminal-input.ts'
 
 interface GetOptions {
   readonly output: string
   readonly maxCost?: string
   readonly seed?: boolean
   readonly protocol?: readonly string[]
+  readonly protocols?: string
+  readonly prefer?: string
+  readonly limit?: string
+  readonly sequential?: boolean
+  readonly passphrase?: boolean
+  readonly passphraseFile?: string
   readonly peer?: readonly string[]
   readonly tracker?: readonly string[]
 }
@@ -28,6 +34,7 @@ Examples:
   kith get 'kith:…' -o ~/Downloads
   kith get 'magnet:?xt=urn:btih:…' --max-cost 0.05
   kith get ./file.torrent --seed
+  kith get 'ed2k://|file|…|/' --limit 2M
   kith get https://example.org/file.iso
   echo 'kith:…#key' | kith get -          a link with a secret stays out of the process list
 Ctrl-C keeps what has arrived: the same command goes on from there. Press it twice to leave at once.`
@@ -36,11 +43,17 @@ export const register: Register = (program, act) => {
   program
     .command('get')
     .description('fetch a file from everybody who has it; resumes what an earlier run began')
-    .argument('<address>', "link, file id, CID, magnet, .torrent file or http(s) URL; '-' reads it from stdin")
+    .argument('<address>', "link, file id, CID, magnet, .torrent file, ed2k link or http(s) URL; '-' reads it from stdin")
     .option('-o, --output <folder>', 'folder to put the file in', '.')
     .option('--max-cost <coin>', 'most this download may cost; 0: free sources only')
     .option('--seed', 'go on seeding afterwards')
     .addOption(new Option('--protocol <name>', 'fetch over this protocol only (repeatable)').argParser(collect))
+    .option('--protocols <names>', 'the same as a list: http,bittorrent')
+    .option('--prefer <name>', 'try this protocol first where a seeder offers several')
+    .option('--limit <rate>', 'bytes per second, for example 2M')
+    .option('--sequential', 'in order from the front, to watch while it comes')
+    .option('--passphrase', 'ask for the passphrase of an encrypted file')
+    .option('--passphrase-file <file>', 'read it from the first line of a file of mode 0600')
     .addOption(new Option('--peer <host:port>', 'ask this BitTorrent peer as well (repeatable)').argParser(collect))
     .addOption(new Option('--tracker <url>', 'ask this BitTorrent tracker as well (repeatable); none by default').argParser(collect))
     .addHelpText('after', EXAMPLES)
@@ -48,7 +61,7 @@ export const register: Register = (program, act) => {
 }
 
 async function get(context: Context, address: string, options: GetOptions): Promise<number> {
-  const request = await requestOf(address, options)
+  const request = await requestOf(address, options, context.lifetime.signal)
   await using session = await openSession(context)
   const { client } = session
   const started = await client.get(request, context.lifetime.signal)
@@ -68,7 +81,7 @@ async function get(context: Context, address: string, options: GetOptions): Prom
   return exitCodeOf(code)
 }
 
-async function requestOf(address: string, options: GetOptions): Promise<GetRequest> {
+async function requestOf(address: string, options: GetOptions, signal: AbortSignal): Promise<GetRequest> {
   const text = address === '-' ? await readStdinLine() : address
   const isFile = !/^[a-z0-9+]+:/i.test(text) && text.endsWith('.torrent')
   return {
@@ -76,7 +89,11 @@ async function requestOf(address: string, options: GetOptions): Promise<GetReque
     folder: resolve(options.output),
     ...(options.maxCost === undefined ? {} : { maxCostWei: parseCoin(options.maxCost).toString() }),
     ...(options.seed === undefined ? {} : { seed: options.seed }),
-    ...(options.protocol === undefined ? {} : { protocols: options.protocol }),
+    ...protocolsOf(options),
+    ...(options.prefer === undefined ? {} : { prefer: options.prefer }),
+    ...(options.limit === undefined ? {} : { limit: parseSize(options.limit) }),
+    ...(options.sequential === undefined ? {} : { sequential: options.sequential }),
+    ...(await passphraseOf(options, 'Passphrase of the file', signal)),
     ...(options.peer === undefined ? {} : { peers: options.peer }),
     ...(options.tracker === undefined ? {} : { trackers: options.tracker })
   }

@@ -4,17 +4,22 @@ import { Option } from 'commander'
 import type { NodeClient } from '../../api/node-client.ts'
 import type { NodeEvent, ShareRequest, ShareView } from '../../node/types.ts'
 import { parseCoin } from '../../wire/wei.ts'
-import { collect } from '../arguments.ts'
+import { collect, protocolsOf } from '../arguments.ts'
 import type { Context, Register } from '../context.ts'
 import { clean, formatBytes, formatPrice, parseSize } from '../format.ts'
 import { hashingLine } from '../progress.ts'
 import { openSession, readyOf } from '../session.ts'
+import { passphraseOf } from '../terminal-input.ts'
 import { truncate } from '../text-width.ts'
 
 interface ShareOptions {
   readonly price?: string
   readonly name?: string
   readonly protocol?: readonly string[]
+  readonly protocols?: string
+  readonly encrypt?: boolean
+  readonly passphrase?: boolean
+  readonly passphraseFile?: string
   readonly tracker?: readonly string[]
   readonly uploadLimit?: string
   readonly credit?: string
@@ -33,11 +38,15 @@ Shares stay known to this home: the next 'kith up' seeds them again, until 'kith
 export const register: Register = (program, act) => {
   program
     .command('share')
-    .description('share files and print their link, magnet, .torrent and HTTP addresses')
+    .description('share files and print their link, magnet, .torrent, ed2k and HTTP addresses')
     .argument('<file...>', 'files to share')
     .option('--price <coin>', 'price per MB (2^20 bytes) in the coin of the chain; free if absent')
     .option('--name <name>', 'name to show instead of the file name (one file only)')
     .addOption(new Option('--protocol <name>', 'serve over this protocol only (repeatable)').argParser(collect))
+    .option('--protocols <names>', 'the same as a list: http,bittorrent')
+    .option('--encrypt', 'offer only ciphertext; the key is in the link')
+    .option('--passphrase', 'with --encrypt: ask for a passphrase instead of putting the key into the link')
+    .option('--passphrase-file <file>', 'the same, from the first line of a file of mode 0600')
     .addOption(new Option('--tracker <url>', 'announce to this BitTorrent tracker (repeatable); none by default').argParser(collect))
     .option('--upload-limit <rate>', 'bytes per second for each file, for example 8M')
     .option('--credit <size>', 'unpaid bytes that strangers may take of a paid file; 1 MiB by default')
@@ -48,7 +57,8 @@ export const register: Register = (program, act) => {
 }
 
 async function share(context: Context, files: string[], options: ShareOptions): Promise<undefined> {
-  const requests = files.map(file => requestOf(file, options))
+  const secret = await passphraseOf(options, 'Passphrase for the encrypted file', context.lifetime.signal)
+  const requests = files.map(file => requestOf(file, options, secret))
   await using session = await openSession(context)
   const views: ShareView[] = []
   {
@@ -68,12 +78,14 @@ async function share(context: Context, files: string[], options: ShareOptions): 
   if (session.own) await reportEnd(context, session.client, views)
 }
 
-function requestOf(file: string, options: ShareOptions): ShareRequest {
+function requestOf(file: string, options: ShareOptions, secret: { readonly passphrase?: string }): ShareRequest {
   return {
     path: resolve(file),
     ...(options.price === undefined ? {} : { pricePerMb: parseCoin(options.price).toString() }),
     ...(options.name === undefined ? {} : { name: options.name }),
-    ...(options.protocol === undefined ? {} : { protocols: options.protocol }),
+    ...protocolsOf(options),
+    ...(options.encrypt === undefined ? {} : { encrypt: options.encrypt }),
+    ...secret,
     ...(options.tracker === undefined ? {} : { trackers: options.tracker }),
     ...(options.uploadLimit === undefined ? {} : { uploadLimit: parseSize(options.uploadLimit) }),
     ...(options.credit === undefined ? {} : { creditBytes: parseSize(options.credit) })
@@ -87,6 +99,7 @@ export function describe(v: ShareView, qr?: string): string[] {
     `  link     ${clean(v.link, 4096)}`,
     ...(v.magnet === undefined ? [] : [`  magnet   ${clean(v.magnet, 4096)}`]),
     ...(v.torrentPath === undefined ? [] : [`  torrent  ${clean(v.torrentPath, 4096)}`]),
+    ...(v.ed2k === undefined ? [] : [`  ed2k     ${clean(v.ed2k, 4096)}`]),
     ...v.httpUrls.map(url => `  http     ${clean(url, 2048)}`),
     `  cid      ${v.cid}`,
     `  sha256   ${v.fileId}`,
@@ -100,8 +113,12 @@ function showHashing(context: Context, client: NodeClient): AsyncDisposable {
   const screen = context.output.screen()
   const show = async (events: AsyncIterable<NodeEvent>): Promise<void> => {
     for await (const event of events) {
-      if (event.type !== 'share:progress') continue
+      if (event.type !== 'share:progress' && event.type !== 'share:linked') continue
       context.output.event(event)
+      if (event.type === 'share:linked') {
+        if (!context.output.json) context.output.note(`  link     ${clean(event.link, 4096)}`)
+        continue
+      }
       screen?.draw(() => [truncate(`${clean(event.path, 60)}: ${hashingLine(event)}`, screen.columns)])
     }
   }

@@ -7,7 +7,7 @@ import { parseCoin } from '../../wire/wei.ts'
 import type { Context, Register } from '../context.ts'
 import { clean, formatBytes, formatPrice, formatWei } from '../format.ts'
 import { openSession } from '../session.ts'
-import { askSecret, readFileLine, readStdinLine } from '../terminal-input.ts'
+import { askSecret, passphraseOf, readFileLine, readStdinLine } from '../terminal-input.ts'
 import { pad } from '../text-width.ts'
 import { moneyLines } from './status.ts'
 
@@ -80,19 +80,13 @@ async function restore(context: Context, source: string | undefined, options: Se
 }
 
 async function make(context: Context, options: SecretOptions, phrase: string | undefined): Promise<undefined> {
-  const passphrase = await passphraseOf(context, options)
+  const secret = await passphraseOf(options, 'Passphrase for the wallet', context.lifetime.signal)
   await using session = await openSession(context, { serve: false })
-  const request: CreateWalletRequest = { ...(phrase === undefined ? {} : { phrase }), ...(passphrase === undefined ? {} : { passphrase }) }
+  const request: CreateWalletRequest = { ...(phrase === undefined ? {} : { phrase }), ...secret }
   const { phrase: made, ...view } = await session.client.createWallet(request, context.lifetime.signal)
   // The words are shown to a person at a terminal only; they are kept in this home in any case.
   const words = made !== undefined && process.stdout.isTTY === true ? ['', `Recovery phrase, write it down: ${made}`] : []
   context.output.result(view, () => [...moneyLines(view), ...words, 'The recovery phrase of this home restores it: kith id phrase'])
-}
-
-async function passphraseOf(context: Context, options: SecretOptions): Promise<string | undefined> {
-  if (options.passphraseFile !== undefined) return readFileLine(options.passphraseFile)
-  if (!options.passphrase) return undefined
-  return await askSecret('Passphrase for the wallet (not shown): ', 'use --passphrase-file FILE', context.lifetime.signal)
 }
 
 async function send(context: Context, to: string, amount: string): Promise<undefined> {
