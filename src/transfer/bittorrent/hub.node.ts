@@ -12,7 +12,7 @@ import type { Grid } from '../grid.ts'
 import type { Share, ShareIndex, Ticket, UploadGate } from '../protocol.ts'
 import { type Handshake, protocolError } from './messages.ts'
 import { infoOfShare } from './metainfo.ts'
-import { PeerWire } from './peer.node.ts'
+import { PeerWire, type PeerWireOptions } from './peer.node.ts'
 import { PeerSession, type SessionTorrent } from './session.node.ts'
 import { formatPeerAddress, type PeerAddress } from './urls.ts'
 
@@ -21,6 +21,8 @@ export interface HubDeps {
   readonly log: Logger
   readonly shares: ShareIndex
   readonly gate: UploadGate
+  /** What carries the connections, as the gate's figures and sources name it; "bittorrent" unless it is said. */
+  readonly protocol?: string
 }
 
 /** A download that also takes peers who connect to us. */
@@ -58,26 +60,31 @@ export class PeerHub implements AsyncDisposable {
   }
 
   /** Connects to a checked address and shakes hands. @throws SOURCE_LOST, SOURCE_LIED */
-  async dial(address: PeerAddress, torrent: DialTorrent, signal: AbortSignal): Promise<PeerSession> {
+  dial(address: PeerAddress, torrent: DialTorrent, signal: AbortSignal): Promise<PeerSession> {
+    return this.dialOver(formatPeerAddress(address), options => PeerWire.dial(address.host, address.port, options, signal), torrent, signal)
+  }
+
+  /** Shakes hands over a connection that `connect` makes. @param address for logs and keys @throws SOURCE_LOST, SOURCE_LIED */
+  async dialOver(
+    address: string,
+    connect: (options: PeerWireOptions) => PeerWire | Promise<PeerWire>,
+    torrent: DialTorrent,
+    signal: AbortSignal
+  ): Promise<PeerSession> {
     if (this.#closed) throw new KithError('SOURCE_LOST', 'BitTorrent was closed')
     const ready = Promise.withResolvers<PeerSession>()
     ready.promise.catch(() => {})
-    const wire = await PeerWire.dial(
-      address.host,
-      address.port,
-      {
-        clock: this.#deps.clock,
-        address: formatPeerAddress(address),
-        incoming: false,
-        onHandshake: (remote, w) => {
-          if (!equalBytes(remote.infoHash, torrent.infoHash)) throw protocolError('the peer answers for another torrent')
-          const session = this.#session(w, this.#torrent(torrent), remote)
-          ready.resolve(session)
-          return session
-        }
-      },
-      signal
-    )
+    const wire = await connect({
+      clock: this.#deps.clock,
+      address,
+      incoming: false,
+      onHandshake: (remote, w) => {
+        if (!equalBytes(remote.infoHash, torrent.infoHash)) throw protocolError('the peer answers for another torrent')
+        const session = this.#session(w, this.#torrent(torrent), remote)
+        ready.resolve(session)
+        return session
+      }
+    })
     this.#keep(wire)
     if (this.#closed) wire.close(new KithError('SOURCE_LOST', 'BitTorrent was closed')) // while it was dialling
     const onAbort = (): void => wire.close(new KithError('SOURCE_LOST', 'dialling was given up'))
@@ -94,7 +101,12 @@ export class PeerHub implements AsyncDisposable {
 
   /** Takes a socket that connected to us; unknown torrents are closed at once. */
   accept(socket: Socket, address: string): PeerWire {
-    const wire = PeerWire.accept(socket, {
+    return this.acceptOver(address, options => PeerWire.accept(socket, options))
+  }
+
+  /** Takes a connection that somebody else began; unknown torrents are closed at once. */
+  acceptOver(address: string, open: (options: PeerWireOptions) => PeerWire): PeerWire {
+    const wire = open({
       clock: this.#deps.clock,
       address,
       incoming: true,
@@ -155,8 +167,13 @@ export class PeerHub implements AsyncDisposable {
 
   #session(wire: PeerWire, torrent: SessionTorrent, remote: Handshake): PeerSession {
     if (equalBytes(remote.peerId, this.peerId)) throw protocolError('connected to ourselves')
-    const { clock, log, gate } = this.#deps
-    const session = new PeerSession({ clock, log, gate, ownPeerId: this.peerId, listenPort: this.listenPort }, wire, torrent, remote)
+    const { clock, log, gate, protocol = 'bittorrent' } = this.#deps
+    const session = new PeerSession(
+      { clock, log, gate, protocol, ownPeerId: this.peerId, listenPort: this.listenPort },
+      wire,
+      torrent,
+      remote
+    )
     this.#sessions.add(session)
     void wire.ended.then(() => session[Symbol.asyncDispose]()).finally(() => this.#sessions.delete(session))
     session.begin()

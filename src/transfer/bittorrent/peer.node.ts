@@ -1,5 +1,5 @@
 /**
- * One TCP connection that speaks the peer wire. Reads go into one scratch buffer that all connections share (a read is consumed
+ * One connection that speaks the peer wire, over TCP or any other stream of bytes. On TCP, reads go into one scratch buffer that all connections share (a read is consumed
  * before the next one begins), small messages are parsed in place, and the payload of a 16 KiB block is copied once: from there to
  * the slot its owner names. Longer blocks, which Kith peers ask each other for, are read straight into the slot. Timers only watch
  * for silence; none is on the data path.
@@ -42,6 +42,26 @@ export interface PeerHandler {
   closed(error: KithError): void
 }
 
+/** What carries the bytes: a TCP socket, or whatever else is reliable and keeps their order. */
+export interface ByteStream {
+  /** Bytes that wait to be sent. */
+  readonly writableLength: number
+  /** Sends after what was written before; the bytes do not change until `done`, which is called in any case. */
+  write(bytes: Uint8Array, done: () => void): unknown
+  /** Ends it at once in both directions. */
+  destroy(): void
+}
+
+/** What a stream that is no socket tells its wire. */
+export interface ByteStreamEvents {
+  /** Bytes came; they are used up when this returns. */
+  data(bytes: Uint8Array): void
+  /** It does not work any more. */
+  failed(error: KithError): void
+  /** It has ended, and nothing of it is left. */
+  gone(): void
+}
+
 export interface PeerWireOptions {
   readonly clock: Clock
   /** "192.0.2.1:6881", for logs and keys. */
@@ -65,7 +85,7 @@ export class PeerWire implements AsyncDisposable {
   readonly #gone = Promise.withResolvers<void>()
   readonly #stop = new AbortController()
   readonly #watch: Promise<void>
-  #socket: Socket | undefined
+  #socket: ByteStream | undefined
   #handler: PeerHandler | undefined
   #error: KithError | undefined
   #block: Block | undefined
@@ -125,6 +145,17 @@ export class PeerWire implements AsyncDisposable {
     wire.#use(socket)
     socket.setNoDelay(true)
     socket.on('data', (bytes: Uint8Array) => wire.#read(bytes))
+    return wire
+  }
+
+  /** Takes a stream that is open. */
+  static over(open: (events: ByteStreamEvents) => ByteStream, options: PeerWireOptions): PeerWire {
+    const wire = new PeerWire(options)
+    wire.#socket = open({
+      data: bytes => wire.#read(bytes),
+      failed: error => wire.close(error),
+      gone: () => wire.#onGone()
+    })
     return wire
   }
 
@@ -189,10 +220,12 @@ export class PeerWire implements AsyncDisposable {
       this.close(new KithError('SOURCE_LOST', `the connection failed: ${textOf(cause)}`, { code: codeOf(cause) }, { cause }))
     )
     socket.on('end', () => this.close(new KithError('SOURCE_LOST', 'the peer closed the connection')))
-    socket.on('close', () => {
-      this.close(new KithError('SOURCE_LOST', 'the connection was closed'))
-      this.#gone.resolve()
-    })
+    socket.on('close', () => this.#onGone())
+  }
+
+  #onGone(): void {
+    this.close(new KithError('SOURCE_LOST', 'the connection was closed'))
+    this.#gone.resolve()
   }
 
   async #care(): Promise<void> {

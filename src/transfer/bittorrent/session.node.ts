@@ -44,6 +44,8 @@ export interface SessionDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly gate: UploadGate
+  /** Name of the protocol in figures and sources. */
+  readonly protocol: string
   /** 20 bytes, the same for all connections of this node. */
   readonly ownPeerId: Uint8Array
   /** Port of our listener; 0 when there is none. */
@@ -109,7 +111,14 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
     this.#idle = new TokenBucket(deps.clock, MAX_IDLE_MESSAGES_PER_SECOND, IDLE_MESSAGES_BURST)
     const { share } = torrent
     if (share)
-      this.#uploader = new Uploader({ wire, share, gate: deps.gate, fast: remote.fast, tellNeed: reason => this.#tellNeed(reason) })
+      this.#uploader = new Uploader({
+        wire,
+        share,
+        gate: deps.gate,
+        protocol: deps.protocol,
+        fast: remote.fast,
+        tellNeed: reason => this.#tellNeed(reason)
+      })
   }
 
   /** Sends what we have and can do. The handshakes were exchanged. */
@@ -122,6 +131,9 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
     if (share.pricePerMb === 0n) this.#uploader?.unchoke() // nobody waits for a timer; the paid wait to hear who asks
   }
 
+  get protocol(): string {
+    return this.#deps.protocol
+  }
   /** The peer has this piece, by what it said so far. */
   remoteHas(piece: number): boolean {
     return this.#hasAll || (this.#bits !== undefined && ((this.#bits[piece >> 3] ?? 0) & (0x80 >> (piece & 7))) !== 0)

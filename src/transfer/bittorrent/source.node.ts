@@ -63,7 +63,7 @@ export interface PeerSourceDeps {
 
 export class PeerSource implements Source, SessionReader {
   readonly key: string
-  readonly protocol = 'bittorrent'
+  readonly protocol: string
   readonly seeder: string | undefined
   readonly parallel = 2
   readonly maxRun: number
@@ -85,7 +85,8 @@ export class PeerSource implements Source, SessionReader {
 
   constructor(deps: PeerSourceDeps) {
     this.#deps = deps
-    this.key = `bittorrent ${deps.session.wire.address}`
+    this.protocol = deps.session.protocol
+    this.key = `${this.protocol} ${deps.session.wire.address}`
     this.seeder = deps.seeder
     this.maxRun = Math.max(1, Math.floor(MAX_RUN_BYTES / deps.grid.chunkBytes))
     this.#window = new RequestWindow(deps.clock.monotonic())

@@ -20,6 +20,8 @@ export interface UploaderDeps {
   readonly wire: PeerWire
   readonly share: Share
   readonly gate: UploadGate
+  /** Name for the gate's figures. */
+  readonly protocol: string
   /** The peer knows `reject`. */
   readonly fast: boolean
   /** Says in words why no more is served. */
@@ -112,7 +114,7 @@ export class Uploader implements AsyncDisposable {
     this.#pack(group, buffer, head)
     this.#spend(piece, bytes)
     this.#deps.wire.write(buffer.subarray(0, head + bytes), () => this.#giveBack(buffer))
-    this.#deps.gate.sent('bittorrent', bytes)
+    this.#deps.gate.sent(this.#deps.protocol, bytes)
   }
 
   /** Asks the gate for a whole chunk: it is charged once however it is cut into blocks. */
