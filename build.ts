@@ -13,7 +13,8 @@ const ENTRIES = {
   main: 'src/cli/main.ts',
   'verify-worker': 'src/transfer/verify-worker.node.ts',
   'follow-worker': 'src/transfer/follow-worker.node.ts',
-  'hash-worker': 'src/transfer/hash-worker.node.ts'
+  'hash-worker': 'src/transfer/hash-worker.node.ts',
+  'encrypt-worker': 'src/transfer/encrypt-worker.node.ts'
 }
 /** What CommonJS libraries expect to find. */
 const REQUIRE = "import { createRequire as kithCreateRequire } from 'node:module';const require = kithCreateRequire(import.meta.url);"

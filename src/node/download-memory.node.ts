@@ -36,8 +36,8 @@ export class DownloadMemory {
   }
 }
 
-/** What stands behind "#" in a link is a secret. */
-const withoutSecret = (r: GetRequest): GetRequest => ({ ...r, address: r.address.split('#')[0]! })
+/** What stands behind "#" in a link is a secret, and so is a passphrase. */
+const withoutSecret = ({ passphrase: _, ...r }: GetRequest): GetRequest => ({ ...r, address: r.address.split('#')[0]! })
 const same = (a: GetRequest, b: GetRequest): boolean => withoutSecret(a).address === withoutSecret(b).address && a.folder === b.folder
 
 function read(path: string): GetRequest[] {

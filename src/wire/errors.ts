@@ -8,5 +8,7 @@ export const wireErrors = {
   WIRE_SIGNATURE: 'a signature does not match the received bytes',
   BAD_PRICE: 'a price or amount is not a decimal string of wei',
   BAD_LINK: 'not an address Kith understands',
+  NOT_ENCRYPTED: 'a file is not one that Kith encrypted',
+  BAD_KDF: 'an encrypted file names key parameters that are not used',
   INVALID_PROOF: 'a Merkle proof or hash page does not belong to the root'
 } as const

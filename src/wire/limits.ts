@@ -34,3 +34,8 @@ export const MAX_LINK_VIA = 8
 export const MAX_PROOF_HASHES = 22
 /** A ticket is good for so long; the downloader renews it. */
 export const TICKET_LIFETIME_MS: number = 60 * 60 * 1000
+/** Plaintext in a segment of an encrypted file: one cipher call per segment, large enough that calls cost nothing. */
+export const ENCRYPTED_SEGMENT_BYTES: number = 256 * 1024
+/** PBKDF2 iterations that a head may ask for (threats CH15). */
+export const MIN_KDF_ITERATIONS = 600_000
+export const MAX_KDF_ITERATIONS = 10_000_000

@@ -26,6 +26,16 @@ test('links come back as they were made', () => {
   fc.assert(fc.property(link, value => assert.deepEqual(parseLink(formatLink(value)), value)))
 })
 
+test('a link to an encrypted file carries its key in the fragment only, and is refused without it', () => {
+  const base = { fileId: new Uint8Array(32), root: undefined, size: undefined, name: undefined, via: [] }
+  const key = new Uint8Array(32).fill(0xfe)
+  const text = formatLink({ ...base, encrypted: 'key', key })
+  assert.deepEqual(parseLink(text), { ...base, encrypted: 'key', key })
+  assert.match(text, /^[^#]*enc=key[^#]*#key=[A-Za-z0-9_-]{43}$/)
+  for (const damaged of [text.split('#')[0]!, text.slice(0, -1), `${text}A`]) assert.throws(() => parseLink(damaged), { code: 'BAD_LINK' })
+  assert.deepEqual(parseLink(formatLink({ ...base, encrypted: 'passphrase' })), { ...base, encrypted: 'passphrase' })
+})
+
 test('any text is a link or BAD_LINK', () => {
   const near = fc.string().map(s => `kith:bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku?${s}`)
   fc.assert(
