@@ -26,6 +26,7 @@ export async function planTorrent(
   const metainfo = address.kind === 'torrent' ? readTorrent(address.path) : await fetchMetainfo(deps, parseMagnet(address.text), signal)
   const hex = bytesToHex(metainfo.infoHash)
   const { size, pieceLength, pieces } = metainfo
+  if (!pieces) throw new KithError('BAD_TORRENT', 'v2 not supported yet')
   return {
     stem: hex.slice(0, 16),
     grid: makeGrid(size, pieceLength),

@@ -83,7 +83,7 @@ class Collector {
     }
   }
   #check(chunk: number, bytes: Uint8Array): void {
-    const wanted = this.#torrent.pieces.subarray(20 * chunk, 20 * chunk + 20)
+    const wanted = this.#torrent.pieces!.subarray(20 * chunk, 20 * chunk + 20)
     if (!createHash('sha1').update(bytes).digest().equals(wanted)) return
     this.content.set(bytes, chunk * this.#grid.chunkBytes)
     this.#missing.delete(chunk)

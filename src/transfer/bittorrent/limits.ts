@@ -14,6 +14,8 @@ export const MAX_PIECE_BYTES: number = 64 * 1024 * 1024
 export const MIN_PIECE_BYTES = 1024
 /** Files of a torrent. */
 export const MAX_FILES = 100_000
+/** Files of a torrent whose path, upper and lower case taken as one, another one has already. */
+export const MAX_DUPLICATE_NAMES = 100
 /** Folders above a file. */
 export const MAX_PATH_PARTS = 100
 /** UTF-8 bytes of one part of a path. */
@@ -51,6 +53,22 @@ export const IDLE_MESSAGES_BURST = 50_000
 
 /** Bitfields on one connection: some programs send a fresh one now and then. */
 export const MAX_BITFIELDS = 256
+
+/** Hashes of one layer in a hash request (BEP 52), which says so itself; more is rejected. */
+export const MAX_HASHES = 512
+/** Layers of a file's hash tree; 2^47 bytes, more than a torrent may hold, need 33. */
+export const MAX_TREE_HEIGHT = 48
+/** Hash requests waiting on one connection; one more closes it. */
+export const MAX_HASH_REQUESTS = 64
+/** Bytes of files that are read a second, for all connections together, to answer requests for leaf hashes; what is beyond is rejected. */
+export const LEAF_BYTES_PER_SECOND: number = 16 * 1024 * 1024
+export const LEAF_BYTES_BURST: number = 64 * 1024 * 1024
+/** Upper layers of hash trees kept in memory: of so many shares, those asked about last. */
+export const MAX_HASH_TREES = 8
+/** Hash requests in flight at one peer while piece layers are fetched. */
+export const HASH_REQUESTS_AHEAD = 4
+/** Folders and files of a v2 file tree: no deeper than a path may be long, no more than a torrent may have. */
+export const MAX_TREE_NODES = 200_000
 
 /** Bytes asked for ahead on one connection: the least, the first and the most. */
 export const MIN_WINDOW_BYTES: number = 256 * 1024

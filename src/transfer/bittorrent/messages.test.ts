@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { concatBytes } from '../../base/bytes.ts'
 import { hasCode, KithError } from '../../base/errors.ts'
 import { makeGrid } from '../grid.ts'
+import { uncleCount } from './hashes.ts'
 import { checkLength, decodeHandshake, decodeMessage, encodeHandshake, encodeMessage, type Message, readU32 } from './messages.ts'
 
 const grid = makeGrid(1_000_000, 256 * 1024) // 4 pieces
@@ -13,6 +14,17 @@ const raw = (id: number, ...body: Uint8Array[]): Uint8Array => concatBytes(Uint8
 
 const piece = fc.nat(2)
 const block = fc.record({ piece, begin: fc.nat(100_000), length: fc.integer({ min: 1, max: 131072 }) }, { noNullPrototype: true })
+const u32 = fc.oneof(fc.nat(64), fc.integer({ min: 0, max: 2 ** 32 - 1 }))
+const hashRequest = fc.record(
+  {
+    root: fc.uint8Array({ minLength: 32, maxLength: 32 }).map(b => Uint8Array.from(b)),
+    baseLayer: u32,
+    index: u32,
+    length: u32,
+    proofLayers: u32
+  },
+  { noNullPrototype: true }
+)
 const message: fc.Arbitrary<Message> = fc.oneof(
   fc.constantFrom<Message>(
     ...(['keepAlive', 'choke', 'unchoke', 'interested', 'notInterested', 'haveAll', 'haveNone'] as const).map(kind => ({ kind }))
@@ -27,6 +39,11 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   fc
     .tuple(fc.nat(255), fc.uint8Array({ maxLength: 50 }))
     .map(([id, p]): Message => ({ kind: 'extended', id, payload: Uint8Array.from(p) })),
+  fc.tuple(fc.constantFrom('hashRequest', 'hashReject'), hashRequest).map(([kind, r]) => ({ kind, ...r })),
+  fc.tuple(hashRequest, fc.nat(5), fc.nat(12)).map(([r, log, proofLayers]): Message => {
+    const request = { ...r, length: 2 ** log, proofLayers }
+    return { kind: 'hashes', ...request, hashes: new Uint8Array(32 * (request.length + uncleCount(request))).fill(log) }
+  }),
   fc.constantFrom<Message>({ kind: 'unknown', id: 10 }, { kind: 'unknown', id: 99 })
 )
 
@@ -39,9 +56,16 @@ test('generated messages survive writing and reading', () => {
     })
   )
 })
+/** A hashes message whose fields are small, so that some fit. */
+const hashesBody = fc
+  .tuple(fc.array(fc.nat(4), { minLength: 4, maxLength: 4 }), fc.nat(8))
+  .map(([fields, n]) => concatBytes(new Uint8Array(32), be(...fields), new Uint8Array(32 * n)))
+
 test('any bytes are one message and written back identically, or refused with PEER_WIRE', () => {
-  const ids = fc.constantFrom(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 20, 21)
-  const bytes = fc.tuple(ids, fc.uint8Array({ maxLength: 20 })).map(([id, b]) => raw(id, b))
+  const ids = fc.constantFrom(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 20, 21, 22, 23)
+  const bytes = fc
+    .tuple(ids, fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.uint8Array({ minLength: 48, maxLength: 48 }), hashesBody))
+    .map(([id, b]) => raw(id, b))
   fc.assert(
     fc.property(fc.oneof(fc.uint8Array({ maxLength: 30 }), bytes), fc.boolean(), (b, known) => {
       try {
@@ -67,7 +91,12 @@ for (const [why, bytes] of [
   ['a bitfield that is too long', raw(5, Uint8Array.of(0xf0, 0))],
   ['a bitfield that is too short', raw(5)],
   ['a block without bytes', raw(7, be(0, 0))],
-  ['a choke with a body', raw(0, Uint8Array.of(1))]
+  ['a choke with a body', raw(0, Uint8Array.of(1))],
+  ['a hash request of 47 bytes', raw(21, new Uint8Array(47))],
+  ['hashes without a hash', raw(22, new Uint8Array(48))],
+  ['a hash too few', raw(22, new Uint8Array(32), be(0, 0, 4, 2), new Uint8Array(32 * 4))],
+  ['hashes for no length', raw(22, new Uint8Array(32), be(0, 0, 0, 0), new Uint8Array(32))],
+  ['hashes for a length of 2^32 - 1', raw(22, new Uint8Array(32), be(0, 0, 0xffffffff, 0), new Uint8Array(32))]
 ] as const) {
   test(`refuses ${why}`, () => assert.throws(() => decodeMessage(bytes, grid), isWire))
 }
@@ -78,15 +107,18 @@ test('a length is refused before its body is there', () => {
     [9 + 131073, 7],
     [2 ** 20, 20],
     [2 ** 20, 5],
-    [14, 6]
+    [14, 6],
+    [1 + 48 + 32 * 561, 22],
+    [50, 23]
   ] as const)
     assert.throws(() => checkLength(length, id, undefined), isWire, `${length} ${id}`)
 })
 
-const handshake = { infoHash: new Uint8Array(20).fill(1), peerId: new Uint8Array(20).fill(2), fast: true, extended: true }
+const handshake = { infoHash: new Uint8Array(20).fill(1), peerId: new Uint8Array(20).fill(2), fast: true, extended: true, v2: true }
 test('a handshake survives; wrong protocol, wrong length and impossible flags are refused', () => {
   assert.deepEqual(decodeHandshake(encodeHandshake(handshake)), handshake)
-  assert.deepEqual(decodeHandshake(encodeHandshake({ ...handshake, fast: false })).fast, false)
+  assert.deepEqual(decodeHandshake(encodeHandshake({ ...handshake, fast: false })), { ...handshake, fast: false })
+  assert.deepEqual(decodeHandshake(encodeHandshake({ ...handshake, v2: false })), { ...handshake, v2: false })
   const broken = (at: number, v: number): Uint8Array => encodeHandshake(handshake).map((b, i) => (i === at ? v : b))
   assert.throws(() => decodeHandshake(broken(0, 255)), isWire)
   assert.throws(() => decodeHandshake(broken(5, 0)), isWire)

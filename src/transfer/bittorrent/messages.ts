@@ -1,5 +1,5 @@
 /**
- * The peer wire (BEP 3, fast extension BEP 6, extension protocol BEP 10). Pure. After the handshake each message is a u32 length
+ * The peer wire (BEP 3, fast extension BEP 6, extension protocol BEP 10, hash requests BEP 52). Pure. After the handshake each message is a u32 length
  * (big endian), one byte of kind, and the body; a length of 0 is a keep-alive.
  *
  * | kind            | number   | body                                     |
@@ -14,13 +14,16 @@
  * | haveAll, haveNone | 14, 15 | -                                        |
  * | reject          |       16 | as request                               |
  * | extended        |       20 | number u8, bencoded payload              |
+ * | hashRequest, hashReject | 21, 23 | pieces root 32, base layer u32, index u32, length u32, proof layers u32 |
+ * | hashes          |       22 | as hashRequest, then the hashes          |
  *
  * Spec: docs/wire/bittorrent.md §1
  */
 import { concatBytes } from '../../base/bytes.ts'
 import { KithError } from '../../base/errors.ts'
 import { chunkLength, type Grid } from '../grid.ts'
-import { MAX_BLOCK_BYTES, MAX_EXTENDED_BYTES, MAX_PIECES, MAX_UNKNOWN_BYTES } from './limits.ts'
+import { HASH_BYTES, type HashRequest, uncleCount } from './hashes.ts'
+import { MAX_BLOCK_BYTES, MAX_EXTENDED_BYTES, MAX_HASHES, MAX_PIECES, MAX_TREE_HEIGHT, MAX_UNKNOWN_BYTES } from './limits.ts'
 
 export const messageIds = {
   choke: 0,
@@ -38,7 +41,10 @@ export const messageIds = {
   haveNone: 15,
   reject: 16,
   allowedFast: 17,
-  extended: 20
+  extended: 20,
+  hashRequest: 21,
+  hashes: 22,
+  hashReject: 23
 } as const
 
 type Bare = 'choke' | 'unchoke' | 'interested' | 'notInterested' | 'haveAll' | 'haveNone'
@@ -59,6 +65,8 @@ export type Message =
   | { readonly kind: 'piece'; readonly piece: number; readonly begin: number; readonly block: Uint8Array }
   | { readonly kind: 'port'; readonly port: number }
   | { readonly kind: 'extended'; readonly id: number; readonly payload: Uint8Array }
+  | ({ readonly kind: 'hashRequest' | 'hashReject' } & HashRequest)
+  | ({ readonly kind: 'hashes'; readonly hashes: Uint8Array } & HashRequest)
   | { readonly kind: 'unknown'; readonly id: number }
 
 const kindsById = new Map<number, keyof typeof messageIds>(Object.entries(messageIds).map(([k, id]) => [id, k as keyof typeof messageIds]))
@@ -76,7 +84,9 @@ const BODY_BYTES: Readonly<Partial<Record<keyof typeof messageIds, number>>> = {
   request: 12,
   cancel: 12,
   reject: 12,
-  port: 2
+  port: 2,
+  hashRequest: 48,
+  hashReject: 48
 }
 
 export const protocolError = (why: string, data: Readonly<Record<string, number>> = {}): KithError => new KithError('PEER_WIRE', why, data)
@@ -100,6 +110,11 @@ export function checkLength(length: number, id: number, grid: Grid | undefined):
   if (kind === 'piece' && (body < 9 || body > 8 + MAX_BLOCK_BYTES)) throw protocolError('a block has a wrong length', { length })
   if (kind === 'extended' && (body < 1 || body > 1 + MAX_EXTENDED_BYTES))
     throw protocolError('an extended message has a wrong length', { length })
+  if (
+    kind === 'hashes' &&
+    (body < 48 + HASH_BYTES || body > 48 + HASH_BYTES * (MAX_HASHES + MAX_TREE_HEIGHT) || (body - 48) % HASH_BYTES !== 0)
+  )
+    throw protocolError('a hashes message has a wrong length', { length })
 }
 
 /** Reads the kind and body of one message (without its length). @throws PEER_WIRE */
@@ -134,6 +149,17 @@ export function decodeMessage(bytes: Uint8Array, grid: Grid | undefined): Messag
       return { kind, port: bytes[1]! * 256 + bytes[2]! }
     case 'extended':
       return { kind, id: bytes[1]!, payload: Uint8Array.from(bytes.subarray(2)) }
+    case 'hashRequest':
+    case 'hashReject':
+      return { kind, ...readHashRequest(bytes) }
+    case 'hashes': {
+      const request = readHashRequest(bytes)
+      const hashes = Uint8Array.from(bytes.subarray(49))
+      // The count is checked before log2 of a hostile length can matter: what does not fit is refused whatever it is.
+      if (hashes.length !== HASH_BYTES * (request.length + uncleCount(request)))
+        throw protocolError('a hashes message does not fit its request')
+      return { kind, ...request, hashes }
+    }
     default:
       return { kind }
   }
@@ -163,12 +189,26 @@ export function encodeMessage(message: Message): Uint8Array<ArrayBuffer> {
       return frame(messageIds.port, u32(message.port).subarray(2))
     case 'extended':
       return frame(messageIds.extended, Uint8Array.of(message.id), message.payload)
+    case 'hashRequest':
+    case 'hashReject':
+      return frame(messageIds[message.kind], ...hashFields(message))
+    case 'hashes':
+      return frame(messageIds.hashes, ...hashFields(message), message.hashes)
     case 'unknown':
       return frame(message.id)
     default:
       return frame(messageIds[message.kind])
   }
 }
+
+const readHashRequest = (b: Uint8Array): HashRequest => ({
+  root: Uint8Array.from(b.subarray(1, 33)),
+  baseLayer: readU32(b, 33),
+  index: readU32(b, 37),
+  length: readU32(b, 41),
+  proofLayers: readU32(b, 45)
+})
+const hashFields = (r: HashRequest): Uint8Array[] => [r.root, u32(r.baseLayer), u32(r.index), u32(r.length), u32(r.proofLayers)]
 
 /** Bytes of a request, cancel or reject, and where its fields are: written in place because there is one per block. */
 export const BLOCK_MESSAGE_BYTES = 17
@@ -213,6 +253,8 @@ export interface Handshake {
   readonly fast: boolean
   /** BEP 10. */
   readonly extended: boolean
+  /** BEP 52: speaks v2, and may be answered with the v2 info-hash when it sent the v1 one of a hybrid. */
+  readonly v2?: boolean
 }
 
 export const HANDSHAKE_BYTES = 68
@@ -222,6 +264,7 @@ export function encodeHandshake(h: Handshake): Uint8Array<ArrayBuffer> {
   const reserved = new Uint8Array(8)
   if (h.extended) reserved[5] = 0x10
   if (h.fast) reserved[7] = 0x04
+  if (h.v2) reserved[7]! |= 0x10
   return concatBytes(PROTOCOL, reserved, h.infoHash, h.peerId)
 }
 
@@ -237,7 +280,8 @@ export function decodeHandshake(bytes: Uint8Array): Handshake {
     infoHash: Uint8Array.from(bytes.subarray(28, 48)),
     peerId: Uint8Array.from(bytes.subarray(48, 68)),
     extended: (reserved[5]! & 0x10) !== 0,
-    fast: (reserved[7]! & 0x04) !== 0
+    fast: (reserved[7]! & 0x04) !== 0,
+    v2: (reserved[7]! & 0x10) !== 0
   }
 }
 
