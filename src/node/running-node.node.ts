@@ -7,9 +7,10 @@ import { KithError } from '../base/errors.ts'
 import { Emitter } from '../base/events.ts'
 import { scopeOfIp } from '../net/address-scope.ts'
 import { parseAddress } from '../transfer/address.ts'
+import type { DigestWants } from '../transfer/digests.ts'
 import type { Download } from '../transfer/download.node.ts'
 import { type FileDigest, hashFile, stampOf } from '../transfer/hash-file.node.ts'
-import type { ShareRecord } from '../transfer/share-book.node.ts'
+import type { ShareRecord } from '../transfer/share-store.node.ts'
 import { torrentOf, writeTorrent } from '../transfer/torrents.node.ts'
 import { MAX_NAME_BYTES } from '../wire/limits.ts'
 import { parseWei } from '../wire/wei.ts'
@@ -104,9 +105,7 @@ export class RunningNode implements KithNode {
       throw new KithError('PAYMENTS_OFF', 'a price needs a wallet to be paid to', {}, { hint: 'kith wallet create' })
     }
     const protocols = readProtocols(request.protocols)
-    const wantsPieces = protocols.includes('bittorrent')
-    const stamp = stampOf(request.path)
-    const digest = shares.known(request.path, stamp, wantsPieces) ?? (await this.#hash(request.path, wantsPieces, signal))
+    const digest = await this.#hash(request.path, { sha1: protocols.includes('bittorrent'), v2: false, ed2k: false }, signal)
     const record = makeRecord(request, digest, protocols, price)
     await shares.add(record)
     this.#writeTorrent(record)
@@ -171,21 +170,21 @@ export class RunningNode implements KithNode {
     void p.finally(() => this.#tasks.delete(p))
   }
 
-  async #hash(path: string, sha1: boolean, signal: AbortSignal | undefined): Promise<FileDigest> {
-    const { size } = stampOf(path)
-    const start = systemClock.monotonic()
-    let shownMs = start
-    return hashFile(
-      path,
-      { sha1 },
-      hashedBytes => {
+  async #hash(path: string, wants: DigestWants, signal: AbortSignal | undefined): Promise<FileDigest> {
+    const stamp = stampOf(path)
+    const { size } = stamp
+    let shownMs = systemClock.monotonic()
+    return hashFile(path, wants, {
+      known: this.#parts.shares.known(path, stamp),
+      onProgress: ({ done, total, rate }) => {
         const now = systemClock.monotonic()
-        if (now - shownMs < 250 && hashedBytes < size) return
+        if (now - shownMs < 250 && done < total) return
         shownMs = now
-        this.#emit({ type: 'share:progress', path, hashedBytes, size, rate: Math.round((hashedBytes * 1000) / Math.max(1, now - start)) })
+        const ofFile = (work: number): number => Math.floor((work * size) / total)
+        this.#emit({ type: 'share:progress', path, hashedBytes: ofFile(done), size, rate: ofFile(rate) })
       },
       signal
-    )
+    })
   }
 
   #shareView(record: ShareRecord, state: 'seeding' | 'changed' | 'missing' = 'seeding', uploaded = 0): ShareView {

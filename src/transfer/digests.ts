@@ -16,6 +16,8 @@ export interface Ed2kDigest {
   readonly parts: Uint8Array
   /** AICH root: 20 bytes. */
   readonly aich: Uint8Array
+  /** Tops of the parts' AICH trees, 20 bytes per part that has bytes: what recovery data are made from. */
+  readonly aichParts?: Uint8Array | undefined
 }
 
 /** Which digests are wanted beside SHA-256 of the file and of its chunks. */

@@ -17,7 +17,7 @@ const NODE = Uint8Array.of(1)
 
 /** Root of a file from its size and its chunk hashes (32 bytes each, concatenated; none for an empty file). */
 export function merkleRoot(size: number, chunkHashes: Uint8Array): Uint8Array<ArrayBuffer> {
-  return bindSize(size, top(leaves(chunkHashes)))
+  return bindSize(size, top(pageTops(chunkHashes))) // page by page: the nodes of a whole large file at once would not fit a small heap
 }
 
 /** The top of every page's subtree: what `makePage` needs, costly to make for a large file. */

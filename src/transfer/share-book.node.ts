@@ -12,42 +12,16 @@ import { MANIFEST_DOMAIN, manifestCodec } from '../wire/manifest.ts'
 import type { Offer, OfferProtocol } from '../wire/offer.ts'
 import type { Range } from '../wire/ranges.ts'
 import type { Signed } from '../wire/signed.ts'
+import type { DigestWants } from './digests.ts'
 import { FileReader } from './file-reader.node.ts'
 import { chunkLength, type Grid, makeGrid } from './grid.ts'
-import type { FileDigest, FileStamp } from './hash-file.node.ts'
+import { type FileDigest, type FileStamp, hasDigests, sameStamp } from './hash-file.node.ts'
 import { HAVE_AGE_MS, MAX_SHARES, OFFER_LIFETIME_MS } from './limits.ts'
 import { makePage, pageTops } from './merkle.ts'
 import type { OfferedShare, OfferedShares, Signer } from './offers.ts'
 import type { Share, ShareIndex } from './protocol.ts'
+import { findShare, recordOf, SHARE_MIGRATIONS, type ShareRecord, type ShareRow, type ShareState, saveShare } from './share-store.node.ts'
 import type { Terms } from './upload-gate.ts'
-
-export interface ShareRecord extends Terms {
-  readonly fileId: Uint8Array
-  readonly path: string
-  readonly name: string
-  readonly mime: string
-  readonly stamp: FileStamp
-  readonly root: Uint8Array
-  readonly chunkHashes: Uint8Array
-  readonly pieces: Uint8Array | undefined
-  /** 20 bytes; undefined without BitTorrent. */
-  readonly infoHash: Uint8Array | undefined
-  readonly pricePerMb: bigint
-  readonly protocols: readonly string[]
-  readonly trackers: readonly string[]
-  readonly addedAt: number
-}
-
-export type ShareState = 'seeding' | 'changed' | 'missing'
-
-const MIGRATIONS = [
-  `CREATE TABLE shares (
-     file_id BLOB PRIMARY KEY, path TEXT NOT NULL, name TEXT NOT NULL, mime TEXT NOT NULL, size INTEGER NOT NULL, mtime TEXT NOT NULL,
-     inode TEXT NOT NULL, root BLOB NOT NULL, chunk_hashes BLOB NOT NULL, pieces BLOB, info_hash BLOB, price TEXT NOT NULL,
-     protocols TEXT NOT NULL, trackers TEXT NOT NULL, upload_limit INTEGER, credit_bytes INTEGER, added_at INTEGER NOT NULL,
-     state TEXT NOT NULL, uploaded INTEGER NOT NULL DEFAULT 0, sequence INTEGER NOT NULL DEFAULT 0);
-   CREATE INDEX shares_path ON shares (path)`
-]
 
 export interface ShareBookDeps {
   readonly clock: Clock
@@ -61,15 +35,31 @@ interface Active extends OfferedShare {
   readonly share: Share
   readonly protocols: readonly string[]
   readonly terms0: Terms
-  readonly infoHash: string | undefined
-  readonly dispose: () => Promise<void>
+  readonly names: Names
+  /** Open for reading; undefined for a running download, which reads by itself. */
+  readonly file: OpenFile | undefined
 }
+
+interface OpenFile {
+  readonly path: string
+  readonly stamp: FileStamp
+  readonly reader: FileReader
+}
+
+/** What requests of the protocols call a share, in hex. */
+interface Names {
+  /** 20 bytes each: BitTorrent v1, and v2 cut. */
+  readonly infoHashes: readonly string[]
+  readonly ed2k: string | undefined
+}
+const NO_NAMES: Names = { infoHashes: [], ed2k: undefined }
 
 export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
   readonly #deps: ShareBookDeps
   readonly #db: Sqlite
   readonly #active = new Map<string, Active>()
   readonly #byInfoHash = new Map<string, string>()
+  readonly #byEd2k = new Map<string, string>()
   readonly #byRoot = new Map<string, string>()
   readonly #uploaded = new Map<string, number>()
   /** Running downloads of torrents, by hex info-hash. */
@@ -82,19 +72,27 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
 
   /** Opens the book and everything that was being seeded. @throws STORE_* */
   static async open(deps: ShareBookDeps, path: string): Promise<ShareBook> {
-    const book = new ShareBook(deps, openSqlite(path, { migrations: MIGRATIONS }))
+    const book = new ShareBook(deps, openSqlite(path, { migrations: SHARE_MIGRATIONS }))
     for (const { record, state } of book.records()) if (state === 'seeding') await book.#activate(record)
     return book
   }
 
   byFileId = (hex: string): Share | undefined => this.#active.get(hex)?.share
   byInfoHash = (hex: string): Share | undefined => this.#active.get(this.#byInfoHash.get(hex) ?? '')?.share
-  /** The shares that are offered over one protocol: what its server may see. */
+  byEd2k = (hex: string): Share | undefined => this.#active.get(this.#byEd2k.get(hex) ?? '')?.share
+  /** The shares that are offered over one protocol: what its server may see. HTTPS sees what HTTP sees. */
   forProtocol(protocol: string): ShareIndex {
-    const only = (share: Share | undefined): Share | undefined =>
-      share && this.#active.get(bytesToHex(share.fileId))?.protocols.includes(protocol) ? share : undefined
-    const byInfoHash = (hex: string): Share | undefined => only(this.byInfoHash(hex)) ?? this.#torrents.get(hex)
-    return { byFileId: hex => only(this.byFileId(hex)), byInfoHash: protocol === 'bittorrent' ? byInfoHash : () => undefined }
+    const names = protocol === 'https' ? ['https', 'http'] : [protocol]
+    const only = (share: Share | undefined): Share | undefined => {
+      const offered = share && this.#active.get(bytesToHex(share.fileId))?.protocols
+      return offered && names.some(n => offered.includes(n)) ? share : undefined
+    }
+    const torrents = TORRENT_PROTOCOLS.includes(protocol)
+    return {
+      byFileId: hex => only(this.byFileId(hex)),
+      byInfoHash: hex => (torrents ? (only(this.byInfoHash(hex)) ?? this.#torrents.get(hex)) : undefined),
+      byEd2k: hex => (protocol === 'ed2k' ? only(this.byEd2k(hex)) : undefined)
+    }
   }
   offered = (hex: string): OfferedShare | undefined => this.#active.get(hex)
   offeredByRoot = (hex: string): OfferedShare | undefined => this.#active.get(this.#byRoot.get(hex) ?? '')
@@ -103,57 +101,35 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
 
   /** Everything that was shared and not unshared, with its state. */
   records(): { readonly record: ShareRecord; readonly state: ShareState; readonly uploaded: number }[] {
-    return this.#db.all<Row>('SELECT * FROM shares ORDER BY added_at, file_id').map(row => ({
-      record: fromRow(row),
+    return this.#db.all<ShareRow>('SELECT * FROM shares ORDER BY added_at, file_id').map(row => ({
+      record: recordOf(row),
       state: row.state as ShareState,
       uploaded: row.uploaded + (this.#uploaded.get(bytesToHex(row.file_id)) ?? 0)
     }))
   }
 
-  /** A file that was hashed before and is untouched since: sharing it again reads nothing. */
-  known(path: string, stamp: FileStamp, needsPieces: boolean): FileDigest | undefined {
-    const row = this.#db.get<Row>(
-      'SELECT * FROM shares WHERE path = ? AND size = ? AND mtime = ? AND inode = ?',
-      path,
-      stamp.size,
-      stamp.mtime,
-      stamp.inode
-    )
-    if (!row || (needsPieces && !row.pieces)) return undefined
-    const r = fromRow(row)
-    return { size: stamp.size, fileId: r.fileId, root: r.root, chunkHashes: r.chunkHashes, pieces: r.pieces, stamp }
+  /**
+   * What is known of a file that was hashed before and is untouched since. Sharing it again reads nothing; if only some digests are
+   * missing, `hashFile` makes just those.
+   * @param wants undefined: whatever is known; else only when nothing of this is missing
+   */
+  known(path: string, stamp: FileStamp, wants?: DigestWants): FileDigest | undefined {
+    const r = findShare(this.#db, path, stamp)
+    if (!r || (wants && !hasDigests(r, wants))) return undefined
+    const { fileId, root, chunkHashes, pieces, v2, ed2k } = r
+    return { size: stamp.size, fileId, root, chunkHashes, pieces, v2, ed2k, stamp }
   }
 
-  /** Adds (or updates) a share; durable when this resolves. @throws STORE_*, TOO_MANY_SHARES */
+  /**
+   * Adds (or updates) a share; durable when this resolves. Uploads under way go on when the file is the same, so a share can be
+   * added as soon as its SHA-256 is known and again with what was hashed since.
+   * @throws STORE_*, TOO_MANY_SHARES
+   */
   async add(record: ShareRecord): Promise<Share> {
-    const { total } = this.#db.get<{ total: number }>('SELECT count(*) AS total FROM shares') ?? { total: 0 }
+    const others = 'SELECT count(*) AS total FROM shares WHERE file_id <> ?'
+    const total = this.#db.get<{ total: number }>(others, record.fileId)?.total ?? 0
     if (total >= MAX_SHARES) throw new KithError('TOO_MANY_SHARES', `this node seeds ${total} files already`)
-    this.#db.run(
-      `INSERT INTO shares (file_id, path, name, mime, size, mtime, inode, root, chunk_hashes, pieces, info_hash, price, protocols, trackers, upload_limit, credit_bytes, added_at, state)
-       VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,'seeding')
-       ON CONFLICT (file_id) DO UPDATE SET path=excluded.path, name=excluded.name, mime=excluded.mime, mtime=excluded.mtime, inode=excluded.inode,
-         pieces=coalesce(excluded.pieces, pieces), info_hash=coalesce(excluded.info_hash, info_hash), price=excluded.price, protocols=excluded.protocols,
-         trackers=excluded.trackers, upload_limit=excluded.upload_limit, credit_bytes=excluded.credit_bytes, state='seeding'`,
-      record.fileId,
-      record.path,
-      record.name,
-      record.mime,
-      record.stamp.size,
-      record.stamp.mtime,
-      record.stamp.inode,
-      record.root,
-      record.chunkHashes,
-      record.pieces ?? null,
-      record.infoHash ?? null,
-      record.pricePerMb.toString(),
-      JSON.stringify(record.protocols),
-      JSON.stringify(record.trackers),
-      record.uploadLimit ?? null,
-      record.creditBytes ?? null,
-      record.addedAt
-    )
-    await this.#deactivate(bytesToHex(record.fileId))
-    return this.#activate(record)
+    return this.#activate(saveShare(this.#db, record))
   }
 
   /** Forgets a share; the file is not touched. @returns the record, or undefined when there was none */
@@ -169,7 +145,7 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
   addPartial(share: Share, chunkHashes: () => Uint8Array | undefined): () => Promise<void> {
     const hex = bytesToHex(share.fileId)
     if (this.#active.has(hex)) return async () => {}
-    const active = this.#makeActive(share, PARTIAL, undefined, undefined, chunkHashes, async () => {})
+    const active = this.#makeActive(share, PARTIAL, undefined, NO_NAMES, chunkHashes, undefined)
     this.#register(hex, active)
     return async () => {
       if (this.#active.get(hex) === active) await this.#deactivate(hex)
@@ -203,25 +179,23 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
     this.#uploaded.clear()
   }
 
+  /** Serves a share from now on, in place of what there was under its id. */
   async #activate(record: ShareRecord): Promise<Share> {
-    const hex = bytesToHex(record.fileId)
-    const grid = makeGrid(record.stamp.size)
-    const hashOf = (c: number): Uint8Array => record.chunkHashes.subarray(32 * c, 32 * c + 32)
-    const reader = new FileReader(record.path, grid, record.stamp, hashOf, reason => this.#onGone(record.fileId, reason))
-    const share = fullShare(record, grid, reader)
+    const { fileId, chunkHashes, path, stamp } = record
+    const hex = bytesToHex(fileId)
     const manifest = await this.#signManifest(record)
-    const infoHash = record.infoHash && record.protocols.includes('bittorrent') ? bytesToHex(record.infoHash) : undefined
+    const before = this.#active.get(hex)
+    const same = before?.file && before.file.path === path && sameStamp(before.file.stamp, stamp) ? before.file : undefined
+    const grid = makeGrid(stamp.size)
+    const hashOf = (c: number): Uint8Array => chunkHashes.subarray(32 * c, 32 * c + 32)
+    const file = same ?? { path, stamp, reader: new FileReader(path, grid, stamp, hashOf, reason => this.#onGone(fileId, reason)) }
+    const share = fullShare(record, grid, file.reader)
+    this.#forget(hex)
     this.#register(
       hex,
-      this.#makeActive(
-        share,
-        record,
-        manifest,
-        infoHash,
-        () => record.chunkHashes,
-        () => reader[Symbol.asyncDispose]()
-      )
+      this.#makeActive(share, record, manifest, namesOf(record), () => chunkHashes, file)
     )
+    if (!same) await before?.file?.reader[Symbol.asyncDispose]()
     return share
   }
 
@@ -229,9 +203,9 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
     share: Share,
     terms0: Terms & { readonly protocols: readonly string[] },
     manifest: Signed | undefined,
-    infoHash: string | undefined,
+    names: Names,
     hashes: () => Uint8Array | undefined,
-    dispose: () => Promise<void>
+    file: OpenFile | undefined
   ): Active {
     const partial = manifest === undefined
     const { protocols } = terms0
@@ -247,8 +221,8 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
       protocols,
       terms0,
       manifest,
-      infoHash,
-      dispose,
+      names,
+      file,
       creditBytes: terms0.creditBytes,
       terms: async () => this.#offerTerms(share, protocols, partial ? chunks() : undefined),
       page: n => {
@@ -289,16 +263,23 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
   #register(hex: string, active: Active): void {
     this.#active.set(hex, active)
     this.#byRoot.set(bytesToHex(active.share.root), hex)
-    if (active.infoHash) this.#byInfoHash.set(active.infoHash, hex)
+    for (const h of active.names.infoHashes) this.#byInfoHash.set(h, hex)
+    if (active.names.ed2k) this.#byEd2k.set(active.names.ed2k, hex)
+  }
+
+  #forget(hex: string): Active | undefined {
+    const active = this.#active.get(hex)
+    if (!active) return undefined
+    this.#active.delete(hex)
+    this.#byRoot.delete(bytesToHex(active.share.root))
+    // Two files can be made to have the same MD4: the name may be another's by now.
+    for (const h of active.names.infoHashes) if (this.#byInfoHash.get(h) === hex) this.#byInfoHash.delete(h)
+    if (active.names.ed2k && this.#byEd2k.get(active.names.ed2k) === hex) this.#byEd2k.delete(active.names.ed2k)
+    return active
   }
 
   async #deactivate(hex: string): Promise<void> {
-    const active = this.#active.get(hex)
-    if (!active) return
-    this.#active.delete(hex)
-    this.#byRoot.delete(bytesToHex(active.share.root))
-    if (active.infoHash) this.#byInfoHash.delete(active.infoHash)
-    await active.dispose()
+    await this.#forget(hex)?.file?.reader[Symbol.asyncDispose]()
   }
 
   #onGone(fileId: Uint8Array, reason: 'changed' | 'missing'): void {
@@ -309,6 +290,7 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
 }
 
 function fullShare(record: ShareRecord, grid: Grid, reader: FileReader): Share {
+  const asTorrent = isOffered(record, TORRENT_PROTOCOLS)
   return {
     fileId: record.fileId,
     root: record.root,
@@ -316,12 +298,26 @@ function fullShare(record: ShareRecord, grid: Grid, reader: FileReader): Share {
     name: record.name,
     mime: record.mime,
     pricePerMb: record.pricePerMb,
-    pieces: record.protocols.includes('bittorrent') ? record.pieces : undefined,
+    pieces: asTorrent ? record.pieces : undefined,
+    v2: asTorrent ? record.v2 : undefined,
+    ed2k: isOffered(record, ['ed2k']) ? record.ed2k : undefined,
     has: c => c >= 0 && c < grid.count && chunkLength(grid, c) > 0,
     read: (offset, length, target) => reader.read(offset, length, target),
     onChunk: () => {}
   }
 }
+
+function namesOf(record: ShareRecord): Names {
+  const { infoHash, infoHashV2, ed2k } = record
+  const infoHashes = isOffered(record, TORRENT_PROTOCOLS) ? [infoHash, infoHashV2?.subarray(0, 20)] : []
+  return {
+    infoHashes: infoHashes.flatMap(h => (h ? [bytesToHex(h)] : [])),
+    ed2k: ed2k && isOffered(record, ['ed2k']) ? bytesToHex(ed2k.hash) : undefined
+  }
+}
+
+const TORRENT_PROTOCOLS: readonly string[] = ['bittorrent', 'webtorrent']
+const isOffered = (record: ShareRecord, protocols: readonly string[]): boolean => protocols.some(p => record.protocols.includes(p))
 
 /** A running download is served over HTTP, without limits of its own. */
 const PARTIAL = { uploadLimit: undefined, creditBytes: undefined, protocols: ['http'] }
@@ -338,43 +334,3 @@ function rangesOf({ grid, has }: Share): readonly Range[] {
   }
   return ranges
 }
-
-interface Row {
-  readonly file_id: Uint8Array
-  readonly path: string
-  readonly name: string
-  readonly mime: string
-  readonly size: number
-  readonly mtime: string
-  readonly inode: string
-  readonly root: Uint8Array
-  readonly chunk_hashes: Uint8Array
-  readonly pieces: Uint8Array | null
-  readonly info_hash: Uint8Array | null
-  readonly price: string
-  readonly protocols: string
-  readonly trackers: string
-  readonly upload_limit: number | null
-  readonly credit_bytes: number | null
-  readonly added_at: number
-  readonly state: string
-  readonly uploaded: number
-}
-
-const fromRow = (row: Row): ShareRecord => ({
-  fileId: row.file_id,
-  path: row.path,
-  name: row.name,
-  mime: row.mime,
-  stamp: { size: row.size, mtime: row.mtime, inode: row.inode },
-  root: row.root,
-  chunkHashes: row.chunk_hashes,
-  pieces: row.pieces ?? undefined,
-  infoHash: row.info_hash ?? undefined,
-  pricePerMb: BigInt(row.price),
-  protocols: JSON.parse(row.protocols) as string[],
-  trackers: JSON.parse(row.trackers) as string[],
-  uploadLimit: row.upload_limit ?? undefined,
-  creditBytes: row.credit_bytes ?? undefined,
-  addedAt: row.added_at
-})

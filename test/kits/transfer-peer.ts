@@ -19,7 +19,8 @@ import { type OfferDeps, serveOffers } from '../../src/transfer/offers.ts'
 import { freeGate, type PaymentGate } from '../../src/transfer/payment-gate.ts'
 import { planKith } from '../../src/transfer/plan-kith.node.ts'
 import type { Provider, ProviderFinder } from '../../src/transfer/provider-finder.ts'
-import { ShareBook, type ShareRecord } from '../../src/transfer/share-book.node.ts'
+import { ShareBook } from '../../src/transfer/share-book.node.ts'
+import type { ShareRecord } from '../../src/transfer/share-store.node.ts'
 import { TicketBook } from '../../src/transfer/tickets.ts'
 import { createUploadGate } from '../../src/transfer/upload-gate.ts'
 import { formatLink, parseLink } from '../../src/wire/link.ts'
@@ -114,7 +115,7 @@ export async function openTestPeer(
     finder,
     tickets,
     async share(path, options = {}) {
-      const digest = await hashFile(path, { sha1: false }, () => {})
+      const digest = await hashFile(path, { sha1: false, v2: false, ed2k: false })
       const record: ShareRecord = {
         ...digest,
         path,
