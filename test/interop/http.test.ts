@@ -11,6 +11,7 @@ import test, { type TestContext } from 'node:test'
 import { promisify } from 'node:util'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
+import { temporaryTlsIdentity } from '../../src/platform/x509.node.ts'
 import { makeGrid } from '../../src/transfer/grid.ts'
 import { endpointOf, probeUrl } from '../../src/transfer/http/probe.node.ts'
 import { openHttpServer } from '../../src/transfer/http/server.node.ts'
@@ -78,6 +79,26 @@ test('curl fetches the whole file, a range, and resumes a killed download', asyn
   assert.equal(rest.stdout, `206 ${SIZE - had}`, 'only the rest was fetched')
   await run('curl', ['-sSf', '-OJ', '--output-dir', r.folder, r.url])
   await same(join(r.folder, 'gro_es Bild.iso'), r.share) // curl takes the ASCII form of the name
+})
+test('curl fetches over TLS 1.3 from the key it pins, and from no other', async t => {
+  if (!has(t, 'curl', 'curl')) return
+  await using r = await rig()
+  const tls = temporaryTlsIdentity()
+  const deps = { shares: shareIndex([r.share]), gate: new TestGate(), clock: systemClock, log: silentLogger }
+  await using server = await openHttpServer(deps, { host: '127.0.0.1', tls })
+  const path = join(r.folder, 'secure')
+  const pinned = (pin: Uint8Array): readonly string[] => [
+    '-sSk',
+    '--tlsv1.3',
+    '--pinnedpubkey',
+    `sha256//${Buffer.from(pin).toString('base64')}`
+  ]
+  const url = `https://127.0.0.1:${server.port}/${r.share.hex}`
+  await run('curl', [...pinned(tls.pin), '-o', path, url])
+  await same(path, r.share)
+  const CURLE_SSL_PINNEDPUBKEYNOTMATCH = 90
+  await assert.rejects(run('curl', [...pinned(temporaryTlsIdentity().pin), '-o', path, url]), { code: CURLE_SSL_PINNEDPUBKEYNOTMATCH })
+  await assert.rejects(run('curl', ['-sSk', '--tls-max', '1.2', '-o', path, url]), { code: 35 })
 })
 test('wget resumes a killed download', async t => {
   if (!has(t, 'wget', 'wget')) return

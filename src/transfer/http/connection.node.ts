@@ -1,24 +1,13 @@
 /**
- * One client connection that reads answers without a copy: the socket fills whatever buffer the exchange points at, so that bytes
+ * One client connection (opened by connect.node.ts) that reads answers without a copy: the socket fills whatever buffer the exchange points at, so that bytes
  * of a file land in their chunk slot. Node's own client is slower by a factor (docs/adr/0003-raw-socket-http-source.md) and decides
  * too much: here a head is read strictly, nothing is decoded, no redirect is followed.
  */
-import { connect, isIP, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import type { Socket } from 'node:net'
 import { concatBytes } from '../../base/bytes.ts'
-import { codeOf, KithError, textOf } from '../../base/errors.ts'
-import { CONNECT_TIMEOUT_MS, MAX_HEAD_BYTES, MAX_SPILL_BYTES } from './limits.ts'
+import { KithError, textOf } from '../../base/errors.ts'
+import { MAX_HEAD_BYTES, MAX_SPILL_BYTES } from './limits.ts'
 import { headEnd, parseHead, type ResponseHead } from './response-head.ts'
-
-export interface ConnectTarget {
-  /** IP literal: names are resolved and checked before (../address-filter.node.ts), so that they cannot change in between. */
-  readonly address: string
-  readonly port: number
-  /** Name in the certificate; undefined: plain TCP. */
-  readonly tlsName: string | undefined
-  /** Extra certificate authorities in PEM; the system's when undefined. */
-  readonly ca?: string
-}
 
 /** Where body bytes go. All calls come from the socket's read callback. */
 export interface BodySink {
@@ -46,55 +35,9 @@ interface Exchange {
   spill: Uint8Array | undefined
 }
 
-/** Connects to one address. @throws SOURCE_LOST, or the signal's reason */
-export async function openConnection(target: ConnectTarget, signal: AbortSignal): Promise<HttpConnection> {
-  signal.throwIfAborted()
-  const connection = new HttpConnection()
-  const onread = { buffer: () => connection.nextBuffer(), callback: (n: number) => connection.onBytes(n) }
-  const where = { host: target.address, port: target.port, noDelay: true, onread }
-  const socket =
-    target.tlsName === undefined
-      ? connect(where)
-      : connectTls({
-          ...where,
-          ALPNProtocols: ['http/1.1'],
-          minVersion: 'TLSv1.2',
-          ...(isIP(target.tlsName) ? {} : { servername: target.tlsName }),
-          ...(target.ca === undefined ? {} : { ca: target.ca })
-        })
-  try {
-    await connected(socket, target.tlsName === undefined ? 'connect' : 'secureConnect', signal)
-  } catch (cause) {
-    socket.destroy()
-    if (signal.aborted) throw signal.reason
-    throw new KithError('SOURCE_LOST', 'cannot connect', { address: target.address, port: target.port, cause: codeOf(cause) }, { cause })
-  }
-  connection.attach(socket)
-  return connection
-}
-
-function connected(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settle = (error?: unknown): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
-      socket.off(event, onReady).off('error', settle).off('close', onClose)
-      socket.on('error', () => {}) // 'close' follows and is handled; an unheard error would end the process
-      if (error === undefined) resolve()
-      else reject(error)
-    }
-    const onReady = (): void => settle()
-    const onAbort = (): void => settle(signal.reason ?? new Error('aborted'))
-    const onClose = (): void => settle(new Error('closed while connecting'))
-    const timer = setTimeout(() => settle(new Error('no connection in time')), CONNECT_TIMEOUT_MS)
-    socket.once(event, onReady).once('error', settle).once('close', onClose)
-    signal.addEventListener('abort', onAbort, { once: true })
-  })
-}
-
 export class HttpConnection implements AsyncDisposable {
   readonly #scratch = new Uint8Array(MAX_HEAD_BYTES)
-  /** Where Node reads to when it is not the sink. */
+  /** Where bytes are read to: the sink's target, or scratch. */
   #next: Uint8Array = this.#scratch
   #socket: Socket | undefined
   #exchange: Exchange | undefined
@@ -106,7 +49,7 @@ export class HttpConnection implements AsyncDisposable {
   /** Bytes of the current (or last) answer that arrived: 0 tells a stale connection from a broken answer. */
   answerBytes = 0
 
-  /** Internal: called by `openConnection`. */
+  /** Internal: called once, by connect.node.ts. */
   attach(socket: Socket): void {
     this.#socket = socket
     this.#closed = new Promise(resolve => {
@@ -171,7 +114,8 @@ export class HttpConnection implements AsyncDisposable {
     this.#intoSink = false
     if (x?.sink?.ready && !x.spill) {
       this.#intoSink = true
-      return limit(x.sink.target(), x.left)
+      this.#next = limit(x.sink.target(), x.left)
+      return this.#next
     }
     // TLS goes on delivering what it has decrypted although reading was stopped: not over bytes that still wait in scratch.
     if (x?.spill?.length) this.#next = new Uint8Array(MAX_HEAD_BYTES)
@@ -199,6 +143,22 @@ export class HttpConnection implements AsyncDisposable {
       }
     })
     return more
+  }
+
+  /** Internal: bytes that Node read into a buffer of its own. */
+  feed(data: Uint8Array): void {
+    let more = true
+    for (let at = 0; at < data.length; ) {
+      const part = data.subarray(at, at + this.nextBuffer().length)
+      this.#next.set(part)
+      at += part.length
+      more = this.onBytes(part.length)
+      if (!this.#exchange && at < data.length) {
+        this.fail(undefined) // more than was asked for
+        return
+      }
+    }
+    if (!more) this.#socket?.pause()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -9,5 +9,7 @@ export const httpErrors = {
   HTTP_STATUS: 'a URL answered with a status that is not success',
   HTTP_HEAD: 'the head of an answer is malformed or too large',
   HTTP_RANGE: 'a Range header is malformed',
+  PROXY_INVALID: 'the proxy setting is not http://host:port',
+  PROXY_REFUSED: 'the proxy wants other credentials',
   HTTP_LISTEN: 'the listener could not be opened'
 } as const

@@ -22,10 +22,12 @@ export const MAX_KEY_CHARS = 120
 /** Redirects followed while probing a URL the user gave. A seeder gets none. */
 export const MAX_REDIRECTS = 5
 
-/** Open connections of one listener. */
+/** Open connections of all HTTP and HTTPS listeners together. */
 export const MAX_CONNECTIONS = 300
-/** Open connections from one IP address. */
+/** Open connections from one IPv4 address or IPv6 /64, HTTP and HTTPS together. */
 export const MAX_CONNECTIONS_PER_ADDRESS = 64
+/** TLS handshakes that one address may begin in a second: each costs us a signature. */
+export const HANDSHAKES_PER_SECOND = 32
 /** Requests on one connection. */
 export const MAX_REQUESTS_PER_CONNECTION = 10_000
 /** Requests of one connection that may wait for their turn; more close it. */

@@ -8,14 +8,16 @@ import { type Resolve, resolveAndCheck } from '../address-filter.node.ts'
 import { type AddressPolicy, checkUrl, PUBLIC_ONLY } from '../address-filter.ts'
 import type { Grid } from '../grid.ts'
 import type { Endpoint } from '../protocol.ts'
-import { openConnection } from './connection.node.ts'
+import { openConnection, proxyRefused } from './connect.node.ts'
 import { fileNameOf, fileNameOfPath } from './file-name.ts'
 import { MAX_REDIRECTS, PROBE_TIMEOUT_MS } from './limits.ts'
+import { type HttpPlace, makePlace } from './place.node.ts'
+import { type ProxyOptions, proxyRoute } from './proxy.ts'
 import { parseContentRange } from './range.ts'
 import type { ResponseHead } from './response-head.ts'
 import { isStrongEtag, withEtag } from './url.ts'
 
-export interface ProbeOptions {
+export interface ProbeOptions extends ProxyOptions {
   /** Whether the URL itself may name a private or loopback address: "the user said so". Redirects never may go there. */
   readonly allowPrivate?: boolean
   readonly timeoutMs?: number
@@ -36,7 +38,7 @@ export interface ProbeResult {
   readonly name: string | undefined
   /** Where the redirects ended. */
   readonly finalUrl: string
-  /** IP address that `finalUrl` was fetched from: connect to this one. */
+  /** IP address that `finalUrl` was fetched from: connect to this one. A name when only the proxy could resolve it. */
   readonly address: string
   readonly port: number
   /** SHA-256 in hex that the server claims (Repr-Digest, or a path that is one). A claim: check it. */
@@ -107,16 +109,21 @@ interface Answer {
 }
 
 async function ask(url: string, policy: AddressPolicy, redirected: boolean, options: ProbeOptions, signal: AbortSignal): Promise<Answer> {
-  const { parts, address } = await place(url, policy, options).catch((cause: unknown) => {
+  const place = await findPlace(url, policy, options).catch((cause: unknown) => {
     throw redirected ? redirectError(cause) : cause
   })
-  const tlsName = parts.tls ? parts.host : undefined
-  const target = { address, port: parts.port, tlsName, ...(options.ca === undefined ? {} : { ca: options.ca }) }
-  await using connection = await openConnection(target, signal)
+  await using connection = await openConnection(place, signal)
   const got = Promise.withResolvers<ResponseHead>()
-  const request = `GET ${parts.path} HTTP/1.1\r\nHost: ${parts.authority}\r\nRange: bytes=0-0\r\nAccept-Encoding: identity\r\nUser-Agent: kith\r\nConnection: close\r\n\r\n`
+  const request = [
+    `GET ${place.target} HTTP/1.1`,
+    `Host: ${place.authority}`,
+    'Range: bytes=0-0',
+    'Accept-Encoding: identity',
+    'User-Agent: kith',
+    'Connection: close'
+  ].join('\r\n')
   const done = connection.request(
-    request,
+    `${request}\r\n${place.proxyHeader}\r\n`,
     head => {
       got.resolve(head) // the head is all that is wanted: the connection is closed whatever follows
       return { ready: false, target: () => new Uint8Array(1), filled: () => {} }
@@ -124,7 +131,9 @@ async function ask(url: string, policy: AddressPolicy, redirected: boolean, opti
     signal
   )
   done.catch(got.reject)
-  return { head: await got.promise, address, port: parts.port }
+  const head = await got.promise
+  if (head.status === 407 && place.proxy) throw proxyRefused()
+  return { head, address: place.address, port: place.port }
 }
 
 /** Checks all but addresses. @throws URL_FORBIDDEN, REDIRECT_FORBIDDEN */
@@ -141,13 +150,15 @@ const redirectError = (cause: unknown): unknown =>
     ? new KithError('REDIRECT_FORBIDDEN', 'a redirect to an address that is not followed', {}, { cause })
     : cause
 
-async function place(
-  url: string,
-  policy: AddressPolicy,
-  options: ProbeOptions
-): Promise<{ parts: ReturnType<typeof checkUrl>; address: string }> {
+async function findPlace(url: string, policy: AddressPolicy, options: ProbeOptions): Promise<HttpPlace> {
   const parts = checkUrl(url, policy)
-  return { parts, address: await resolveAndCheck(parts.host, parts.port, policy, options.resolve) }
+  const route = proxyRoute(options)
+  const address = await resolveAndCheck(parts.host, parts.port, policy, options.resolve).catch((error: unknown) => {
+    // Behind a proxy names often resolve only there. One that resolves here to a forbidden address is refused all the same.
+    if (hasCode(error, 'SOURCE_LOST') && parts.literal === undefined && route?.covers(parts.host)) return undefined
+    throw error
+  })
+  return makePlace({ ...parts, etag: undefined }, address, parts.tls ? { name: parts.host, ca: options.ca } : undefined, route)
 }
 
 function read(url: string, head: ResponseHead, address: string, port: number): ProbeResult {

@@ -15,6 +15,8 @@ import { openBody } from './send-body.node.ts'
 import { answerMac, readTicketHeaders, requestMac, sameMac } from './ticket-mac.ts'
 
 export interface ServeContext {
+  /** Name for figures: "http" or "https". */
+  readonly protocol: string
   readonly shares: ShareIndex
   readonly gate: UploadGate
   readonly clock: Clock

@@ -11,6 +11,7 @@ import { READ_BYTES } from './limits.ts'
 import type { ByteRange } from './range.ts'
 
 interface BodyDeps {
+  readonly protocol: string
   readonly gate: UploadGate
   readonly pool: BufferPool
   readonly writeStallMs: number
@@ -60,7 +61,7 @@ export class Body implements AsyncDisposable {
 
   /** Writes everything; returns when the last byte is with the kernel, or cuts the connection when a later piece is refused. */
   async send(): Promise<void> {
-    const { gate, pool, writeStallMs } = this.#deps
+    const { protocol, gate, pool, writeStallMs } = this.#deps
     let waiting = false
     this.#res.setTimeout(writeStallMs, () => {
       if (waiting) this.#res.destroy() // CO15: a reader that does not read
@@ -71,10 +72,10 @@ export class Body implements AsyncDisposable {
       this.#reading = this.#at < this.#end ? this.#read() : undefined
       this.#reading?.catch(() => {}) // looked at below
       waiting = true
+      gate.sent(protocol, piece.length) // before it can be heard of from the other side
       const written = await this.#write(piece)
       waiting = false
       if (!written) return
-      gate.sent('http', piece.length)
       pool.give(piece.buffer)
       piece = await this.#reading
       this.#reading = undefined

@@ -1,12 +1,14 @@
 /**
- * The listener that serves this node's shares over HTTP to Kith and to any other client. Nothing is looked up by path on a disk:
- * a request names a SHA-256 and the share index has it or not. docs/wire/http.md is what it speaks.
+ * The listener that serves this node's shares over HTTP, or HTTPS, to Kith and to any other client. Nothing is looked up by path on a
+ * disk: a request names a SHA-256 and the share index has it or not. docs/wire/http.md is what it speaks.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type Server, type ServerOptions } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Clock } from '../../base/clock.ts'
 import { codeOf, KithError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
+import type { TlsIdentity } from '../../platform/x509.node.ts'
 import type { ShareIndex, UploadGate } from '../protocol.ts'
 import { BufferPool } from './buffer-pool.ts'
 import { CounterWindows } from './counter-window.ts'
@@ -15,48 +17,57 @@ import {
   HEADERS_TIMEOUT_MS,
   KEEP_ALIVE_MS,
   LINGER_MS,
-  MAX_CONNECTIONS,
-  MAX_CONNECTIONS_PER_ADDRESS,
   MAX_HEAD_BYTES,
   MAX_HEADERS,
-  MAX_PIPELINED,
   MAX_REQUESTS_PER_CONNECTION,
   REQUEST_TIMEOUT_MS,
   WRITE_STALL_MS
 } from './limits.ts'
-import { answer, type ServeContext } from './respond.node.ts'
+import { ListenerGuard, type ListenerLimits, listenerLimitDefaults } from './listener-guard.node.ts'
+import { TLS_CIPHERS } from './tls-ciphers.ts'
+import { Turns } from './turns.node.ts'
+
+/** What the listeners of one node have in common. */
+export interface Common {
+  readonly guard: ListenerGuard
+  readonly pool: BufferPool
+  /** A counter that came over one listener must not come again over another. */
+  readonly windows: CounterWindows
+}
 
 export interface HttpServerDeps {
   readonly shares: ShareIndex
   readonly gate: UploadGate
   readonly clock: Clock
   readonly log: Logger
+  /** From `makeCommon`; its own when undefined. */
+  readonly common?: Common
 }
 
-export interface HttpServerOptions {
+export interface HttpServerOptions extends ListenerLimits {
   /** Address to listen on. */
   readonly host?: string
   /** 0: any free one. */
   readonly port?: number
+  /** Key and certificate; undefined: no TLS. */
+  readonly tls?: TlsIdentity | undefined
   readonly headersTimeoutMs?: number
   readonly requestTimeoutMs?: number
   readonly keepAliveMs?: number
   readonly writeStallMs?: number
   readonly deadlineCheckMs?: number
-  readonly maxConnections?: number
-  readonly maxConnectionsPerAddress?: number
 }
 
 export const httpServerDefaults: Required<HttpServerOptions> = {
+  ...listenerLimitDefaults,
   host: '0.0.0.0',
   port: 0,
+  tls: undefined,
   headersTimeoutMs: HEADERS_TIMEOUT_MS,
   requestTimeoutMs: REQUEST_TIMEOUT_MS,
   keepAliveMs: KEEP_ALIVE_MS,
   writeStallMs: WRITE_STALL_MS,
-  deadlineCheckMs: DEADLINE_CHECK_MS,
-  maxConnections: MAX_CONNECTIONS,
-  maxConnectionsPerAddress: MAX_CONNECTIONS_PER_ADDRESS
+  deadlineCheckMs: DEADLINE_CHECK_MS
 }
 
 export interface HttpServer extends AsyncDisposable {
@@ -66,27 +77,20 @@ export interface HttpServer extends AsyncDisposable {
   readonly connections: number
 }
 
+export const makeCommon = (deps: { readonly clock: Clock }, limits: ListenerLimits = {}): Common => ({
+  guard: new ListenerGuard(deps, limits),
+  pool: new BufferPool(),
+  windows: new CounterWindows()
+})
+
 /** Listens and serves until disposed; disposal cuts running answers and resolves when the last has ended. @throws HTTP_LISTEN */
 export async function openHttpServer(deps: HttpServerDeps, options: HttpServerOptions = {}): Promise<HttpServer> {
   const o = { ...httpServerDefaults, ...options }
-  const turns = new Turns({ ...deps, pool: new BufferPool(), windows: new CounterWindows(), writeStallMs: o.writeStallMs })
-  const server = createServer(
-    {
-      insecureHTTPParser: false,
-      maxHeaderSize: MAX_HEAD_BYTES,
-      headersTimeout: o.headersTimeoutMs,
-      requestTimeout: o.requestTimeoutMs,
-      keepAliveTimeout: o.keepAliveMs,
-      connectionsCheckingInterval: o.deadlineCheckMs,
-      noDelay: true
-    },
-    (req: IncomingMessage, res: ServerResponse) => turns.take(req, res)
-  )
-  // One more than allowed, so that respond.node.ts sees that there were too many; Node drops the rest silently.
-  server.maxHeadersCount = MAX_HEADERS + 1
-  server.maxRequestsPerSocket = MAX_REQUESTS_PER_CONNECTION
-  server.maxConnections = o.maxConnections
-  const sockets = limitAddresses(server, o.maxConnectionsPerAddress)
+  const common = deps.common ?? makeCommon(deps, o)
+  const turns = new Turns({ ...deps, ...common, protocol: o.tls ? 'https' : 'http', writeStallMs: o.writeStallMs })
+  const server = makeServer(o)
+  server.on('request', (req, res) => turns.take(req, res))
+  const sockets = watchSockets(server, common.guard, o.tls !== undefined)
   const refused = new WeakSet<Socket>()
   server.on('clientError', (error, stream) => {
     const socket = stream as Socket
@@ -116,63 +120,41 @@ export async function openHttpServer(deps: HttpServerDeps, options: HttpServerOp
   }
 }
 
-/** Pipelined requests take turns: each costs buffers and credit, and one packet can hold hundreds. */
-class Turns {
-  readonly #context: ServeContext
-  readonly #running = new Set<Promise<void>>()
-  /** The last request of each connection, and how many are not answered. */
-  readonly #bySocket = new WeakMap<Socket, { readonly work: Promise<void>; depth: number }>()
-
-  constructor(context: ServeContext) {
-    this.#context = context
+function makeServer(o: Required<HttpServerOptions>): Server {
+  const http: ServerOptions = {
+    insecureHTTPParser: false,
+    maxHeaderSize: MAX_HEAD_BYTES,
+    headersTimeout: o.headersTimeoutMs,
+    requestTimeout: o.requestTimeoutMs,
+    keepAliveTimeout: o.keepAliveMs,
+    connectionsCheckingInterval: o.deadlineCheckMs,
+    noDelay: true
   }
-  has(socket: Socket): boolean {
-    return this.#bySocket.has(socket)
+  const tls = o.tls && {
+    key: o.tls.key,
+    cert: o.tls.certificate,
+    minVersion: 'TLSv1.3' as const,
+    ciphers: TLS_CIPHERS,
+    ALPNProtocols: ['http/1.1'],
+    handshakeTimeout: o.headersTimeoutMs
   }
-  take(req: IncomingMessage, res: ServerResponse): void {
-    const { socket } = req
-    const before = this.#bySocket.get(socket)
-    const depth = (before?.depth ?? 0) + 1
-    if (depth > MAX_PIPELINED) return void socket.destroy()
-    const work = (before?.work ?? Promise.resolve())
-      .then(() => answer(this.#context, req, res))
-      .catch((error: unknown) => {
-        this.#context.log.debug('request failed', { code: codeOf(error) })
-        res.destroy()
-      })
-      .finally(() => {
-        this.#running.delete(work)
-        const last = this.#bySocket.get(socket)
-        if (last && --last.depth === 0) this.#bySocket.delete(socket)
-      })
-    this.#bySocket.set(socket, { work, depth })
-    this.#running.add(work)
-  }
-  /** Resolves when every request that was taken has ended. */
-  async ended(): Promise<void> {
-    await Promise.all(this.#running)
-  }
+  const server: Server = tls ? createSecureServer({ ...http, ...tls }) : createServer(http)
+  // One more than allowed, so that respond.node.ts sees that there were too many; Node drops the rest silently.
+  server.maxHeadersCount = MAX_HEADERS + 1
+  server.maxRequestsPerSocket = MAX_REQUESTS_PER_CONNECTION
+  return server
 }
 
-/** Keeps the set of open sockets; beyond `max` from one address a new one is told to come later and closed. */
-function limitAddresses(server: Server, max: number): ReadonlySet<Socket> {
+/** Keeps the set of open sockets; one for which there is no place is told to come later and closed. */
+function watchSockets(server: Server, guard: ListenerGuard, tls: boolean): ReadonlySet<Socket> {
   const sockets = new Set<Socket>()
-  const byAddress = new Map<string, number>()
   server.prependListener('connection', (socket: Socket) => {
-    const address = socket.remoteAddress ?? ''
-    const count = (byAddress.get(address) ?? 0) + 1
-    byAddress.set(address, count)
     sockets.add(socket)
-    socket.once('close', () => {
-      sockets.delete(socket)
-      const left = (byAddress.get(address) ?? 1) - 1
-      if (left === 0) byAddress.delete(address)
-      else byAddress.set(address, left)
-    })
-    if (count > max) {
-      socket.end('HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
-      socket.destroySoon()
-    }
+    socket.once('close', () => sockets.delete(socket))
+    if (guard.admit(socket, tls) === 'in') return
+    if (tls) return void socket.destroy()
+    socket.end('HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+    socket.destroySoon()
   })
   return sockets
 }
@@ -182,7 +164,8 @@ function limitAddresses(server: Server, max: number): ReadonlySet<Socket> {
  * the client sends is read and dropped for a moment: closing at once would reset the connection before it has read the answer.
  */
 function refuseMalformed(socket: Socket, error: NodeJS.ErrnoException, answering: boolean): void {
-  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
+  const spoken = error.code?.startsWith('HPE_') || error.code === 'ERR_HTTP_REQUEST_TIMEOUT' // else the connection or its TLS broke
+  if (!socket.writable || !spoken) return void socket.destroy()
   const status =
     error.code === 'HPE_HEADER_OVERFLOW'
       ? '431 Request Header Fields Too Large'

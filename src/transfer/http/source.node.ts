@@ -1,52 +1,59 @@
 /**
- * HTTP as a source: a Kith seeder (`GET /{sha256}` with Range, and a ticket when there is one) or any plain HTTP(S) URL that
- * supports Range. Up to PARALLEL_REQUESTS kept-alive connections; the bytes go from the socket straight into chunk slots.
+ * HTTP as a source: a Kith seeder (`GET /{sha256}` with Range, and a ticket when there is one), the same over HTTPS, or any plain
+ * HTTP(S) URL that supports Range. Up to PARALLEL_REQUESTS kept-alive connections; the bytes go from the socket straight into chunk slots.
  */
-import { isIP } from 'node:net'
-import { bytesToHex, fromUtf8 } from '../../base/bytes.ts'
+import { bytesToHex } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { hasCode, KithError } from '../../base/errors.ts'
-import { checkPort } from '../address-filter.ts'
 import type { Delivery, Endpoint, Source, Ticket, TransferProtocol } from '../protocol.ts'
-import { type BodySink, type ConnectTarget, type HttpConnection, openConnection } from './connection.node.ts'
+import { openConnection, proxyRefused } from './connect.node.ts'
+import type { BodySink, HttpConnection } from './connection.node.ts'
 import { MAX_KEY_CHARS, MAX_RUN_BYTES, PARALLEL_REQUESTS } from './limits.ts'
+import { type HttpPlace, placeOf, securePlaceOf } from './place.node.ts'
+import { type ProxyOptions, proxyRoute } from './proxy.ts'
 import { parseContentRange } from './range.ts'
 import { ProblemSink, refusalOf } from './refusal.ts'
 import type { ResponseHead } from './response-head.ts'
 import { RunSink } from './run-sink.ts'
 import { answerMac, requestMac, sameMac } from './ticket-mac.ts'
-import { splitUrl } from './url.ts'
-
-/** Where one file is on one server. */
-export interface HttpPlace extends ConnectTarget {
-  /** Host header. */
-  readonly authority: string
-  /** Request target. */
-  readonly path: string
-  /** Strong ETag the file must still have; undefined when the server gave none. */
-  readonly etag: string | undefined
-}
 
 export interface HttpProtocolDeps {
   readonly clock: Pick<Clock, 'now'>
+  /** Shared by protocols that show the same tickets; their own when undefined. */
+  readonly counters?: Counters
 }
 
-export interface HttpProtocolOptions {
+export interface HttpProtocolOptions extends ProxyOptions {
   /** Certificate authorities in PEM for https URLs; the system's by default. */
   readonly ca?: string
 }
 
+/** The downloader's half, which may go through a proxy. */
+export interface HttpProtocol extends TransferProtocol {
+  /** Whether everything beyond the local network goes through the user's proxy. */
+  readonly proxied: boolean
+}
+
 /**
  * The protocol "http". A seeder's endpoint is its authenticated IP address and port. An endpoint without a seeder may carry a plain
- * URL as UTF-8 in `extra`; its `host` is then the checked IP address to connect to (see probe.node.ts).
+ * URL as UTF-8 in `extra`; its `host` is then the checked IP address to connect to (see probe.node.ts). @throws PROXY_INVALID
  */
-export function httpProtocol(deps: HttpProtocolDeps, options: HttpProtocolOptions = {}): TransferProtocol {
+export const httpProtocol = (deps: HttpProtocolDeps, options: HttpProtocolOptions = {}): HttpProtocol =>
+  makeProtocol('http', deps, options, placeOf)
+
+/** The protocol "https": a seeder's listener with TLS 1.3, whose key the offer pins (`extra`). @throws PROXY_INVALID */
+export const httpsProtocol = (deps: HttpProtocolDeps, options: HttpProtocolOptions = {}): HttpProtocol =>
+  makeProtocol('https', deps, options, securePlaceOf)
+
+function makeProtocol(name: string, deps: HttpProtocolDeps, options: HttpProtocolOptions, place: typeof placeOf): HttpProtocol {
   const open = new Set<HttpSource>()
-  const counters = new Counters(deps.clock)
+  const counters = deps.counters ?? new Counters(deps.clock)
+  const route = proxyRoute(options)
   return {
-    name: 'http',
+    name,
+    proxied: route !== undefined,
     async openSource(endpoint, signal) {
-      const source = new HttpSource(endpoint, placeOf(endpoint, options), counters, s => open.delete(s))
+      const source = new HttpSource(name, endpoint, place(endpoint, { ca: options.ca, route }), counters, s => open.delete(s))
       open.add(source)
       try {
         await source.connect(signal)
@@ -62,21 +69,8 @@ export function httpProtocol(deps: HttpProtocolDeps, options: HttpProtocolOption
   }
 }
 
-/** @throws FORBIDDEN_ADDRESS, URL_FORBIDDEN */
-function placeOf(e: Endpoint, { ca }: HttpProtocolOptions): HttpPlace {
-  if (isIP(e.host) === 0) throw new KithError('FORBIDDEN_ADDRESS', 'an endpoint is an IP address, not a name')
-  if (e.seeder === undefined && e.extra.length > 0) {
-    const url = splitUrl(fromUtf8(e.extra))
-    const tlsName = url.tls ? url.host : undefined
-    return { address: e.host, port: url.port, tlsName, authority: url.authority, path: url.path, etag: url.etag, ...(ca ? { ca } : {}) }
-  }
-  checkPort(e.port)
-  const authority = `${isIP(e.host) === 6 ? `[${e.host}]` : e.host}:${e.port}`
-  return { address: e.host, port: e.port, tlsName: undefined, authority, path: `/${bytesToHex(e.fileId)}`, etag: undefined }
-}
-
 /** Request counters by ticket. They begin at the wall clock's ms, so that the same ticket in a new object goes on above its old ones. */
-class Counters {
+export class Counters {
   readonly #last = new WeakMap<Ticket, number>()
   readonly #clock: Pick<Clock, 'now'>
   constructor(clock: Pick<Clock, 'now'>) {
@@ -91,7 +85,7 @@ class Counters {
 
 class HttpSource implements Source {
   readonly key: string
-  readonly protocol = 'http'
+  readonly protocol: string
   readonly seeder: string | undefined
   readonly parallel = PARALLEL_REQUESTS
   readonly maxRun: number
@@ -103,12 +97,13 @@ class HttpSource implements Source {
   readonly #onDispose: (source: HttpSource) => void
   readonly #gone = new AbortController()
 
-  constructor(endpoint: Endpoint, place: HttpPlace, counters: Counters, onDispose: (source: HttpSource) => void) {
+  constructor(protocol: string, endpoint: Endpoint, place: HttpPlace, counters: Counters, onDispose: (source: HttpSource) => void) {
+    this.protocol = protocol
     this.#endpoint = endpoint
     this.#place = place
     this.#counters = counters
     this.seeder = endpoint.seeder
-    this.key = `http ${place.authority}${endpoint.seeder === undefined ? place.path.slice(0, MAX_KEY_CHARS) : ''}`
+    this.key = `${protocol} ${place.authority}${endpoint.seeder === undefined ? place.path.slice(0, MAX_KEY_CHARS) : ''}`
     this.maxRun = Math.max(1, Math.floor(MAX_RUN_BYTES / endpoint.grid.chunkBytes))
     this.#onDispose = onDispose
   }
@@ -175,14 +170,16 @@ class HttpSource implements Source {
       return problem
     }
     const lines = [
-      `GET ${this.#place.path} HTTP/1.1`,
+      `GET ${this.#place.target} HTTP/1.1`,
       `Host: ${this.#place.authority}`,
       `Range: ${range}`,
       'Accept-Encoding: identity',
       'User-Agent: kith'
     ]
     if (this.#place.etag !== undefined) lines.push(`If-Range: ${this.#place.etag}`)
-    await connection.request(`${[...lines, ...(proof?.lines ?? [])].join('\r\n')}\r\n\r\n`, onHead, signal)
+    const head = [...lines, ...(proof?.lines ?? [])].join('\r\n')
+    await connection.request(`${head}\r\n${this.#place.proxyHeader}\r\n`, onHead, signal)
+    if (problem?.head.status === 407 && this.#place.proxy) throw proxyRefused()
     if (problem) throw refusalOf(problem, this.#endpoint.seeder !== undefined)
   }
 
@@ -219,7 +216,7 @@ class HttpSource implements Source {
   /** An answer to a ticket holder is authentic, or it is a refusal of the ticket itself, which nobody could sign. */
   #checkProof(head: ResponseHead, counter: number): void {
     const { ticket } = this.#endpoint
-    if (!ticket || [400, 403, 404, 429, 431, 503].includes(head.status)) return
+    if (!ticket || UNPROVEN.has(head.status)) return
     const facts = { status: head.status, contentRange: head.headers.get('content-range') ?? '', counter }
     if (!sameMac(answerMac(ticket.key, facts), head.headers.get('kith-mac') ?? '')) throw lied("an answer without the seeder's proof")
   }
@@ -246,5 +243,8 @@ class HttpSource implements Source {
     return connection
   }
 }
+
+/** What nobody could sign, and a proxy may say: it costs time and no more. */
+const UNPROVEN: ReadonlySet<number> = new Set([400, 403, 404, 407, 429, 431, 502, 503, 504])
 
 const lied = (what: string): KithError => new KithError('SOURCE_LIED', `the server answered with ${what}`)
