@@ -5,6 +5,7 @@
 import { Reader, Writer } from '../../base/codec.ts'
 import { KithError } from '../../base/errors.ts'
 import { BDict, type BValue, decodeBencode } from './bencode.ts'
+import { COMPACT4_BYTES, COMPACT6_BYTES, unpackPeers } from './compact.ts'
 import { MAX_ANNOUNCE_MS, MAX_TRACKER_BYTES, MAX_TRACKER_PEERS, MIN_ANNOUNCE_MS } from './limits.ts'
 import { type PeerAddress, parsePeerAddress } from './urls.ts'
 
@@ -55,15 +56,8 @@ export function readHttpAnswer(body: Uint8Array): TrackerAnswer {
 }
 
 /** Compact list: `addressBytes` (4 or 16) of address and two of port each; a rest that is no whole entry is ignored. */
-export function compactPeers(bytes: Uint8Array, addressBytes: 4 | 16): PeerAddress[] {
-  const peers: PeerAddress[] = []
-  const step = addressBytes + 2
-  for (let at = 0; at + step <= bytes.length && peers.length < MAX_TRACKER_PEERS; at += step) {
-    const port = bytes[at + addressBytes]! * 256 + bytes[at + addressBytes + 1]!
-    if (port > 0) peers.push({ host: hostOf(bytes.subarray(at, at + addressBytes)), port })
-  }
-  return peers
-}
+export const compactPeers = (bytes: Uint8Array, addressBytes: 4 | 16): PeerAddress[] =>
+  unpackPeers(bytes, addressBytes === 4 ? COMPACT4_BYTES : COMPACT6_BYTES, MAX_TRACKER_PEERS)
 
 const ACTIONS = { connect: 0, announce: 1, error: 3 } as const
 const EVENTS = { completed: 1, started: 2, stopped: 3 } as const
@@ -134,9 +128,4 @@ function peersOf(value: BValue | undefined): PeerAddress[] {
     const host = new TextDecoder().decode(Uint8Array.from(p.bytes('ip') ?? new Uint8Array()))
     return parsePeerAddress(`${host.includes(':') ? `[${host}]` : host}:${p.int('port') ?? 0}`) ?? []
   })
-}
-
-function hostOf(bytes: Uint8Array): string {
-  if (bytes.length === 4) return bytes.join('.')
-  return Array.from({ length: 8 }, (_, i) => (bytes[2 * i]! * 256 + bytes[2 * i + 1]!).toString(16)).join(':')
 }
