@@ -5,7 +5,7 @@ const BLOCK = 16 * 1024
 const sha256 = (...parts: readonly Uint8Array[]): Buffer => parts.reduce((h, p) => h.update(p), createHash('sha256')).digest()
 
 /** All layers from the leaves up; each is filled up to a power of two. */
-function layersOf(content: Uint8Array): Buffer[][] {
+export function layersOf(content: Uint8Array): readonly (readonly Buffer[])[] {
   const leaves = Array.from({ length: Math.max(1, Math.ceil(content.length / BLOCK)) }, (_, i) =>
     sha256(content.subarray(i * BLOCK, (i + 1) * BLOCK))
   )
@@ -27,6 +27,3 @@ export function v2DigestOf(
   if (height >= layers.length - 1) return { root, layer: root }
   return { root, layer: new Uint8Array(Buffer.concat(layers[height]!.slice(0, Math.ceil(content.length / pieceLength)))) }
 }
-
-/** One layer from `from`, `count` hashes, fillers included. */
-export const layerOf = (content: Uint8Array, layer: number): readonly Uint8Array[] => layersOf(content)[layer] ?? []

@@ -1,5 +1,4 @@
 /** BitTorrent as the rest of `transfer` sees it: one object that serves shares, opens sources and (swarm.node.ts) joins swarms. */
-import { equalBytes } from '../../base/bytes.ts'
 import { KithError } from '../../base/errors.ts'
 import { resolveAndCheck } from '../address-filter.node.ts'
 import { makeGrid } from '../grid.ts'
@@ -10,7 +9,7 @@ import { READY_MS } from './limits.ts'
 import { type ListenerOptions, openListener } from './listener.node.ts'
 import type { Magnet } from './magnet.ts'
 import { MetadataFetch } from './metadata.node.ts'
-import { type Metainfo, parseInfo } from './metainfo.ts'
+import type { Metainfo } from './metainfo.ts'
 import { PeerSource } from './source.node.ts'
 import { Swarm } from './swarm.node.ts'
 import type { AddressTrust, CheckAddress } from './tracker.node.ts'
@@ -130,7 +129,7 @@ export class BitTorrent implements TransferProtocol {
    */
   async fetchMetainfo(magnet: Magnet, hints: PeerHints, signal: AbortSignal): Promise<Metainfo> {
     await using stack = new AsyncDisposableStack()
-    const fetch = stack.use(new MetadataFetch({ ...this.#deps, hub: this.#hub }, magnet.infoHash))
+    const fetch = stack.use(new MetadataFetch({ ...this.#deps, hub: this.#hub }, magnet))
     const onPeers = (found: readonly PeerAddress[], t: AddressTrust): void => fetch.add(found, t)
     const announce = (trackers: readonly string[], trust: AddressTrust): AsyncDisposable =>
       this.#announce({ infoHash: magnet.infoHash, trackers, trust, left: () => 1, onPeers })
@@ -143,11 +142,7 @@ export class BitTorrent implements TransferProtocol {
     if (signal.aborted) onAbort()
     signal.addEventListener('abort', onAbort, { once: true })
     try {
-      const info = await Promise.race([fetch.found, aborted.promise])
-      const metainfo = parseInfo(info, magnet.trackers, magnet.webSeeds)
-      if (!equalBytes(metainfo.infoHash, magnet.infoHash))
-        throw new KithError('METADATA_FAILED', 'the metadata is not one plain dictionary')
-      return metainfo
+      return await Promise.race([fetch.found, aborted.promise])
     } finally {
       signal.removeEventListener('abort', onAbort)
     }

@@ -3,8 +3,9 @@
  * against the roots that the info-hash covers. Symbolic links are left out (threats CH13), pad files do not exist in v2.
  */
 import { bytesToHex, equalBytes } from '../../base/bytes.ts'
+import { treeTop } from '../bep52-tree.ts'
 import { BDict } from './bencode.ts'
-import { HASH_BYTES, isPowerOfTwo, pieceLayer, rootOfLayer, treeHeight } from './hashes.ts'
+import { HASH_BYTES, isPowerOfTwo, pieceLayer, treeHeight } from './hashes.ts'
 import { BLOCK_BYTES, MAX_FILES, MAX_PATH_PARTS, MAX_PIECE_BYTES, MAX_PIECES, MAX_TREE_NODES } from './limits.ts'
 import { attributesOf, badTorrent, cleanPart } from './torrent-text.ts'
 
@@ -94,7 +95,7 @@ export function readPieceLayers(value: BDict, files: readonly V2File[], pieceLen
 /** The layer, when it is one hash per piece and leads to the root. @throws BAD_TORRENT */
 export function checkLayer(layer: Uint8Array, rootHex: string, size: number, pieceLength: number): Uint8Array {
   if (layer.length !== HASH_BYTES * Math.ceil(size / pieceLength)) throw badTorrent('a piece layer does not fit its file')
-  if (bytesToHex(rootOfLayer(layer, pieceLayer(pieceLength), treeHeight(size))) !== rootHex)
+  if (bytesToHex(treeTop(layer, pieceLayer(pieceLength), treeHeight(size))) !== rootHex)
     throw badTorrent('a piece layer does not lead to the root of its file')
   return layer
 }

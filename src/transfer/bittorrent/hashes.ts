@@ -9,7 +9,8 @@
  */
 import { sha256 } from '#hash'
 import { concatBytes, equalBytes } from '../../base/bytes.ts'
-import { BLOCK_BYTES, MAX_HASHES, MAX_TREE_HEIGHT } from './limits.ts'
+import { treeTop } from '../bep52-tree.ts'
+import { BLOCK_BYTES, MAX_HASHES } from './limits.ts'
 
 export const HASH_BYTES = 32
 
@@ -41,12 +42,12 @@ export const uncleCount = ({ length, proofLayers }: Pick<HashRequest, 'length' |
 /** Whether a file whose tree is `height` layers high has what is asked for. A peer chose these numbers. */
 export function isAnswerable({ baseLayer, index, length, proofLayers }: HashRequest, height: number): boolean {
   return (
-    baseLayer <= height &&
+    baseLayer < height && // the root itself is known to whoever asks
     isPowerOfTwo(length) &&
     length <= MAX_HASHES &&
     index % length === 0 &&
     index + length <= 2 ** (height - baseLayer) &&
-    proofLayers < Math.max(1, height - baseLayer)
+    proofLayers < height - baseLayer
   )
 }
 
@@ -71,7 +72,7 @@ export function provesHashes(request: HashRequest, hashes: Uint8Array, height: n
   if (hashes.length !== HASH_BYTES * (length + uncleCount(request))) return false
   const own = HASH_BYTES * length
   let layer = baseLayer + Math.log2(length)
-  let node = rootOfLayer(hashes.subarray(0, own), baseLayer, layer)
+  let node = treeTop(hashes.subarray(0, own), baseLayer, layer)
   let at = index / length
   for (let i = own; i < hashes.length; i += HASH_BYTES, layer++, at = Math.floor(at / 2)) {
     const uncle = hashes.subarray(i, i + HASH_BYTES)
@@ -79,30 +80,5 @@ export function provesHashes(request: HashRequest, hashes: Uint8Array, height: n
   }
   return layer === height && equalBytes(node, root)
 }
-
-/** The hash at layer `to` above a list of neighbouring hashes of layer `from`, which is filled up with what stands for no data. */
-export function rootOfLayer(hashes: Uint8Array, from: number, to: number): Uint8Array {
-  let level = hashes
-  for (let layer = from; layer < to; layer++) level = nextLayer(level, layer)
-  return level.length === HASH_BYTES ? level : new Uint8Array(0)
-}
-
-/** The layer above; an odd last hash is joined with the one that stands for no data. */
-export function nextLayer(hashes: Uint8Array, layer: number): Uint8Array {
-  const pairs = Math.ceil(hashes.length / (2 * HASH_BYTES))
-  const out = new Uint8Array(pairs * HASH_BYTES)
-  for (let i = 0; i < pairs; i++) {
-    const pair = hashes.subarray(2 * i * HASH_BYTES, 2 * (i + 1) * HASH_BYTES)
-    out.set(pair.length === 2 * HASH_BYTES ? sha256(pair) : parentOf(pair, fillerOf(layer)), i * HASH_BYTES)
-  }
-  return out
-}
-
-/** The hash of a subtree without data whose root is at `layer`: zeros at the leaves. */
-export function fillerOf(layer: number): Uint8Array {
-  for (let i = fillers.length; i <= Math.min(layer, MAX_TREE_HEIGHT); i++) fillers.push(parentOf(fillers[i - 1]!, fillers[i - 1]!))
-  return fillers[layer]!
-}
-const fillers: Uint8Array[] = [new Uint8Array(HASH_BYTES)]
 
 const parentOf = (left: Uint8Array, right: Uint8Array): Uint8Array => sha256(concatBytes(left, right))

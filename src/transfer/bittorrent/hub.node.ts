@@ -10,8 +10,10 @@ import { KithError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Grid } from '../grid.ts'
 import type { Share, ShareIndex, Ticket, UploadGate } from '../protocol.ts'
+import { isCutOf } from './file-tree.ts'
+import { HashServer } from './hashes-server.node.ts'
 import { type Handshake, protocolError } from './messages.ts'
-import { infoOfShare } from './metainfo.ts'
+import { infoOfShare, v2HashOf } from './metainfo.ts'
 import { PeerWire, type PeerWireOptions } from './peer.node.ts'
 import { PeerSession, type SessionTorrent } from './session.node.ts'
 import { formatPeerAddress, type PeerAddress } from './urls.ts'
@@ -35,7 +37,10 @@ export interface Downloading {
 }
 
 export interface DialTorrent {
+  /** What our handshake names: v1, or v2 cut to 20 bytes. */
   readonly infoHash: Uint8Array
+  /** All of the v2 info-hash, when it is known while `info` is not. */
+  readonly infoHashV2?: Uint8Array | undefined
   readonly grid: Grid | undefined
   readonly info?: Uint8Array | undefined
   readonly ticket?: Ticket | undefined
@@ -53,10 +58,13 @@ export class PeerHub implements AsyncDisposable {
   readonly #sessions = new Set<PeerSession>()
   readonly #downloads = new Map<string, Downloading>()
   readonly #infoOfShare = new WeakMap<Share, Uint8Array>()
+  readonly #v2OfInfo = new WeakMap<Uint8Array, { readonly hash: Uint8Array | undefined }>()
+  readonly #hashes: HashServer
   #closed = false
 
   constructor(deps: HubDeps) {
     this.#deps = deps
+    this.#hashes = new HashServer(deps.clock)
   }
 
   /** Connects to a checked address and shakes hands. @throws SOURCE_LOST, SOURCE_LIED */
@@ -72,6 +80,7 @@ export class PeerHub implements AsyncDisposable {
     signal: AbortSignal
   ): Promise<PeerSession> {
     if (this.#closed) throw new KithError('SOURCE_LOST', 'BitTorrent was closed')
+    const v2 = torrent.infoHashV2 ?? this.#v2Of(torrent.info)
     const ready = Promise.withResolvers<PeerSession>()
     ready.promise.catch(() => {})
     const wire = await connect({
@@ -79,7 +88,8 @@ export class PeerHub implements AsyncDisposable {
       address,
       incoming: false,
       onHandshake: (remote, w) => {
-        if (!equalBytes(remote.infoHash, torrent.infoHash)) throw protocolError('the peer answers for another torrent')
+        const mayUpgrade = v2 !== undefined && isCutOf(remote.infoHash, v2)
+        if (!mayUpgrade && !equalBytes(remote.infoHash, torrent.infoHash)) throw protocolError('the peer answers for another torrent')
         const session = this.#session(w, this.#torrent(torrent), remote)
         ready.resolve(session)
         return session
@@ -90,7 +100,7 @@ export class PeerHub implements AsyncDisposable {
     const onAbort = (): void => wire.close(new KithError('SOURCE_LOST', 'dialling was given up'))
     signal.addEventListener('abort', onAbort, { once: true })
     try {
-      wire.sendHandshake(this.#handshake(torrent.infoHash))
+      wire.sendHandshake(this.#handshake(torrent.infoHash, v2))
       const session = await Promise.race([ready.promise, wire.ended])
       if (session && !wire.error) return session
       throw asSourceError(wire.error)
@@ -112,9 +122,11 @@ export class PeerHub implements AsyncDisposable {
       incoming: true,
       onHandshake: (remote, w) => {
         const download = this.#downloads.get(bytesToHex(remote.infoHash))
-        const torrent = this.#torrent({ infoHash: remote.infoHash, grid: download?.grid, info: download?.info })
+        const torrent = this.#torrent({ infoHash: remote.infoHash, grid: download?.grid, info: download?.info }, download?.infoHash)
         if (!torrent.grid) throw new KithError('SOURCE_LOST', 'a peer asks for a torrent that is not here')
-        w.sendHandshake(this.#handshake(remote.infoHash))
+        const v2 = this.#v2Of(torrent.info)
+        // Who asks by v1 and says it knows v2 is answered with v2 (BEP 52, upgrade path): only then will it ask us for hashes.
+        w.sendHandshake(this.#handshake(v2 && remote.v2 ? v2.subarray(0, 20) : remote.infoHash, v2))
         const session = this.#session(w, torrent, remote)
         download?.onPeer(session)
         return session
@@ -124,13 +136,14 @@ export class PeerHub implements AsyncDisposable {
     return wire
   }
 
-  /** Peers that connect for this torrent are handed to `onPeer` until disposed. */
+  /** Peers that connect for this torrent, by either hash of a hybrid, are handed to `onPeer` until disposed. */
   register(download: Downloading): Disposable {
-    const key = bytesToHex(download.infoHash)
-    this.#downloads.set(key, download)
+    const v2 = this.#v2Of(download.info)?.subarray(0, 20)
+    const keys = [download.infoHash, ...(v2 ? [v2] : [])].map(bytesToHex)
+    for (const key of keys) this.#downloads.set(key, download)
     return {
       [Symbol.dispose]: () => {
-        if (this.#downloads.get(key) === download) this.#downloads.delete(key)
+        for (const key of keys) if (this.#downloads.get(key) === download) this.#downloads.delete(key)
       }
     }
   }
@@ -146,12 +159,15 @@ export class PeerHub implements AsyncDisposable {
     void wire.ended.then(() => this.#wires.delete(wire))
   }
 
-  #handshake(infoHash: Uint8Array): Handshake {
-    return { infoHash, peerId: this.peerId, fast: true, extended: true }
+  /** Says that we speak v2 only about torrents that have it: others close on that. */
+  #handshake(infoHash: Uint8Array, v2: Uint8Array | undefined): Handshake {
+    return { infoHash, peerId: this.peerId, fast: true, extended: true, v2: v2 !== undefined }
   }
 
-  #torrent({ infoHash, grid, info, ticket }: DialTorrent): SessionTorrent {
-    const share = this.#deps.shares.byInfoHash(bytesToHex(infoHash))
+  /** @param alias a second hash by which a share of the torrent may be known */
+  #torrent({ infoHash, grid, info, ticket }: DialTorrent, alias = infoHash): SessionTorrent {
+    const { shares } = this.#deps
+    const share = shares.byInfoHash(bytesToHex(infoHash)) ?? shares.byInfoHash(bytesToHex(alias))
     const fits = share && (!grid || (share.grid.size === grid.size && share.grid.chunkBytes === grid.chunkBytes)) ? share : undefined
     return { infoHash, grid: grid ?? fits?.grid, share: fits, info: info ?? (fits && this.#info(fits, infoHash)), ticket }
   }
@@ -160,16 +176,27 @@ export class PeerHub implements AsyncDisposable {
     const known = this.#infoOfShare.get(share)
     if (known) return known
     const made = infoOfShare(share)
-    if (!made || !equalBytes(made.infoHash, infoHash)) return undefined
+    const { infoHashV2 } = made ?? {}
+    if (!made || !(equalBytes(made.infoHash, infoHash) || (infoHashV2 && isCutOf(infoHash, infoHashV2)))) return undefined
     this.#infoOfShare.set(share, made.info)
     return made.info
+  }
+
+  #v2Of(info: Uint8Array | undefined): Uint8Array | undefined {
+    if (!info) return undefined
+    let known = this.#v2OfInfo.get(info)
+    if (!known) {
+      known = { hash: v2HashOf(info) }
+      this.#v2OfInfo.set(info, known)
+    }
+    return known.hash
   }
 
   #session(wire: PeerWire, torrent: SessionTorrent, remote: Handshake): PeerSession {
     if (equalBytes(remote.peerId, this.peerId)) throw protocolError('connected to ourselves')
     const { clock, log, gate, protocol = 'bittorrent' } = this.#deps
     const session = new PeerSession(
-      { clock, log, gate, protocol, ownPeerId: this.peerId, listenPort: this.listenPort },
+      { clock, log, gate, protocol, hashes: this.#hashes, ownPeerId: this.peerId, listenPort: this.listenPort },
       wire,
       torrent,
       remote

@@ -65,7 +65,8 @@ export type Message =
   | { readonly kind: 'piece'; readonly piece: number; readonly begin: number; readonly block: Uint8Array }
   | { readonly kind: 'port'; readonly port: number }
   | { readonly kind: 'extended'; readonly id: number; readonly payload: Uint8Array }
-  | ({ readonly kind: 'hashRequest' | 'hashReject' } & HashRequest)
+  | ({ readonly kind: 'hashRequest' } & HashRequest)
+  | ({ readonly kind: 'hashReject' } & HashRequest)
   | ({ readonly kind: 'hashes'; readonly hashes: Uint8Array } & HashRequest)
   | { readonly kind: 'unknown'; readonly id: number }
 

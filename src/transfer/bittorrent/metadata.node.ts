@@ -1,10 +1,14 @@
-/** Fetches the info dictionary of a magnet link from peers (BEP 9), several at a time; the first whose hash is right wins. */
-import { sha1 } from '#hash'
+/**
+ * Fetches the info dictionary of a magnet link from peers (BEP 9), several at a time; the first whose hashes are right wins. A torrent
+ * that only has v2 needs its piece layers too, which the same peer is asked for.
+ */
+import { sha1, sha256 } from '#hash'
 import { equalBytes } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { codeOf, KithError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import { encodeMetadata, type MetadataMessage } from './extensions.ts'
+import { fetchLayers } from './hashes-fetch.node.ts'
 import { asSourceError, type PeerHub } from './hub.node.ts'
 import {
   MAX_BENCODE_BYTES,
@@ -15,8 +19,11 @@ import {
   METADATA_PIECE_BYTES,
   METADATA_RETRY_MS
 } from './limits.ts'
+import { hasV1, type Magnet } from './magnet.ts'
 import { type Block, protocolError } from './messages.ts'
+import { isTorrentError, type Metainfo, parseInfo } from './metainfo.ts'
 import type { PeerSession, SessionReader } from './session.node.ts'
+import { badTorrent } from './torrent-text.ts'
 import type { AddressTrust, CheckAddress } from './tracker.node.ts'
 import { formatPeerAddress, type PeerAddress } from './urls.ts'
 
@@ -40,22 +47,22 @@ interface Candidate {
 /** Asks peers as they are added until one has given the info dictionary. */
 export class MetadataFetch implements AsyncDisposable {
   readonly #deps: MetadataDeps
-  readonly #infoHash: Uint8Array
+  readonly #magnet: Magnet
   readonly #stop = new AbortController()
-  readonly #found = Promise.withResolvers<Uint8Array>()
+  readonly #found = Promise.withResolvers<Metainfo>()
   readonly #known = new Set<string>()
   readonly #queue: Candidate[] = []
   readonly #tasks = new Set<Promise<void>>()
   #workers = 0
 
-  constructor(deps: MetadataDeps, infoHash: Uint8Array) {
+  constructor(deps: MetadataDeps, magnet: Magnet) {
     this.#deps = deps
-    this.#infoHash = infoHash
+    this.#magnet = magnet
     this.#found.promise.catch(() => {})
   }
 
-  /** The info dictionary as received; its SHA-1 is the info-hash. Rejects with METADATA_FAILED on disposal. */
-  get found(): Promise<Uint8Array> {
+  /** The torrent, proven by the hashes in the link. Rejects with METADATA_FAILED on disposal, BAD_TORRENT or BENCODE_ERROR. */
+  get found(): Promise<Metainfo> {
     return this.#found.promise
   }
 
@@ -102,11 +109,27 @@ export class MetadataFetch implements AsyncDisposable {
 
   async #ask({ peer, trust }: Candidate): Promise<void> {
     const { checkAddress, hub } = this.#deps
-    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(METADATA_MS)])
+    const soon = (): AbortSignal => AbortSignal.any([this.#stop.signal, AbortSignal.timeout(METADATA_MS)])
+    const { infoHash, infoHashV2 } = this.#magnet
     const host = await checkAddress(peer.host, peer.port, trust)
-    await using session = await hub.dial({ host, port: peer.port }, { infoHash: this.#infoHash, grid: undefined }, signal)
-    this.#found.resolve(await readMetadata(session, this.#infoHash, signal))
+    await using session = await hub.dial({ host, port: peer.port }, { infoHash, infoHashV2, grid: undefined }, soon())
+    const info = await readMetadata(session, this.#magnet, soon())
+    try {
+      const torrent = this.#parse(info)
+      this.#found.resolve(torrent.pieces ? torrent : await fetchLayers(session, torrent, soon()))
+    } catch (error) {
+      if (!isTorrentError(error)) throw error
+      this.#found.reject(error) // everybody would give the same
+    }
     this.#stop.abort()
+  }
+
+  /** A link names a torrent by one version's hash only if it has that version. */
+  #parse(info: Uint8Array): Metainfo {
+    const { trackers, webSeeds, infoHashV2 } = this.#magnet
+    const torrent = parseInfo(info, trackers, webSeeds)
+    if ((infoHashV2 && !torrent.v2) || (hasV1(this.#magnet) && !torrent.pieces)) throw badTorrent('it is of another version than its link')
+    return torrent
   }
 
   /** A program that has just been started may not know its torrent yet. */
@@ -119,8 +142,8 @@ export class MetadataFetch implements AsyncDisposable {
 }
 
 /** @throws SOURCE_LOST, SOURCE_LIED when the size is unacceptable or the hash is wrong */
-export async function readMetadata(session: PeerSession, infoHash: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-  const reader = new MetadataReader(session, infoHash)
+export async function readMetadata(session: PeerSession, magnet: Magnet, signal: AbortSignal): Promise<Uint8Array> {
+  const reader = new MetadataReader(session, magnet)
   const onAbort = (): void => session.wire.close(new KithError('SOURCE_LOST', 'the metadata did not come in time'))
   signal.addEventListener('abort', onAbort, { once: true })
   try {
@@ -133,15 +156,15 @@ export async function readMetadata(session: PeerSession, infoHash: Uint8Array, s
 
 class MetadataReader implements SessionReader {
   readonly #session: PeerSession
-  readonly #infoHash: Uint8Array
+  readonly #magnet: Magnet
   readonly #done = Promise.withResolvers<Uint8Array>()
   #bytes: Uint8Array | undefined
   #missing = new Set<number>()
   #asked = 0
 
-  constructor(session: PeerSession, infoHash: Uint8Array) {
+  constructor(session: PeerSession, magnet: Magnet) {
     this.#session = session
-    this.#infoHash = infoHash
+    this.#magnet = magnet
     this.#done.promise.catch(() => {})
     session.reader = this
     if (session.wire.error) this.closed(session.wire.error)
@@ -173,7 +196,7 @@ class MetadataReader implements SessionReader {
       throw protocolError('a piece of metadata has the wrong length', { piece: m.piece })
     bytes.set(m.data, from)
     if (this.#missing.size > 0) this.#askNext()
-    else if (equalBytes(sha1(bytes), this.#infoHash)) this.#done.resolve(bytes)
+    else if (isOf(this.#magnet, bytes)) this.#done.resolve(bytes)
     else throw protocolError('the metadata has the wrong hash')
   }
 
@@ -198,3 +221,7 @@ class MetadataReader implements SessionReader {
     this.#session.sendExtension('ut_metadata', encodeMetadata({ kind: 'request', piece }))
   }
 }
+
+/** Every hash of the link is that of the info dictionary. */
+const isOf = (magnet: Magnet, info: Uint8Array): boolean =>
+  (!hasV1(magnet) || equalBytes(sha1(info), magnet.infoHash)) && (!magnet.infoHashV2 || equalBytes(sha256(info), magnet.infoHashV2))

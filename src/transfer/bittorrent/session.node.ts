@@ -25,11 +25,14 @@ import {
   type MetadataMessage,
   NONCE_BYTES
 } from './extensions.ts'
+import type { HashRequest } from './hashes.ts'
+import type { HashServer } from './hashes-server.node.ts'
 import {
   BLOCK_BYTES,
   IDLE_MESSAGES_BURST,
   MAX_BITFIELDS,
   MAX_BLOCK_BYTES,
+  MAX_HASH_REQUESTS,
   MAX_IDLE_MESSAGES_PER_SECOND,
   MAX_METADATA_REQUESTS,
   MAX_QUEUED_REQUESTS,
@@ -46,6 +49,8 @@ export interface SessionDeps {
   readonly gate: UploadGate
   /** Name of the protocol in figures and sources. */
   readonly protocol: string
+  /** Answers hash requests. */
+  readonly hashes: HashServer
   /** 20 bytes, the same for all connections of this node. */
   readonly ownPeerId: Uint8Array
   /** Port of our listener; 0 when there is none. */
@@ -77,6 +82,8 @@ export interface SessionReader {
   needs(reason: string): void
   metadata(message: MetadataMessage): void
   extended(handshake: ExtendedHandshake): void
+  /** An answer to a hash request (BEP 52). Left out by those who ask for none. */
+  hashes?(message: Extract<Message, { kind: 'hashes' | 'hashReject' }>): void
   readDone(): void
   closed(error: KithError): void
 }
@@ -101,6 +108,8 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
   #bitfields = 0
   #choked = true
   #metadataServed = 0
+  #hashRequests = 0
+  #hashesSent: Promise<void> = Promise.resolve()
 
   constructor(deps: SessionDeps, wire: PeerWire, torrent: SessionTorrent, remote: Handshake) {
     this.#deps = deps
@@ -193,6 +202,14 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
       case 'extended':
         this.#onExtension(m.id, m.payload)
         break
+      case 'hashRequest':
+        this.#serveHashes(m)
+        break
+      case 'hashes':
+      case 'hashReject':
+        if (!this.reader?.hashes) throw protocolError('hashes that nobody asked for')
+        this.reader.hashes(m)
+        break
     }
   }
 
@@ -215,7 +232,7 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.wire[Symbol.asyncDispose]()
-    await this.#uploader?.[Symbol.asyncDispose]()
+    await Promise.all([this.#uploader?.[Symbol.asyncDispose](), this.#hashesSent])
   }
 
   #sendPieces(share: Share | undefined): void {
@@ -310,6 +327,17 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
 
   #tellNeed(reason: string): void {
     this.sendExtension('kith', encodeNeed(reason))
+  }
+
+  /** One after another: the answer to a request may be computed from a few MiB of the file. */
+  #serveHashes(request: HashRequest): void {
+    if (++this.#hashRequests > MAX_HASH_REQUESTS) throw protocolError('too many hash requests are waiting')
+    const { share } = this.torrent
+    this.#hashesSent = this.#hashesSent.then(async () => {
+      const hashes = share && !this.wire.error ? await this.#deps.hashes.answer(share, request) : undefined
+      this.#hashRequests--
+      this.wire.send(hashes ? { ...request, kind: 'hashes', hashes } : { ...request, kind: 'hashReject' })
+    })
   }
 
   #serveMetadata(piece: number): void {
