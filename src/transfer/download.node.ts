@@ -23,10 +23,11 @@ import type { Bill, PaymentGate, SettlementView } from './payment-gate.ts'
 import type { FeedContext, Plan } from './plan.node.ts'
 import type { Source } from './protocol.ts'
 import { RateMeter } from './rate-meter.ts'
-import { Scheduler, type SourceStats } from './scheduler.ts'
+import { Scheduler } from './scheduler.ts'
 import { SettlePace } from './settle-pace.ts'
 import type { ShareBook } from './share-book.node.ts'
 import { SlotPool } from './slot-pool.ts'
+import type { SourceStats } from './source-entry.ts'
 
 export type DownloadState = 'finding' | 'fetching' | 'waiting' | 'checking' | 'settling' | 'done' | 'failed' | 'cancelled'
 

@@ -19,6 +19,30 @@ export const MAX_CHANGES_PER_SECOND = 2
 export const MAX_CHANGES_BURST = 10
 /** Bytes that one run aims at: about so long at the measured rate. */
 export const RUN_MS = 500
+/** Chunks among which the rarest come first, from the first that nobody brought: 256 MiB, so the page cache still holds them for the whole-file hash. */
+export const RARITY_WINDOW = 1024
+/** How long a count of who has what holds. */
+export const RARITY_EVERY_MS = 2_000
+/** Questions "have you this chunk?" that all sources together are asked between two looks at the clock (half a second): 3 % of a core. */
+export const LOOKS_PER_TICK = 500_000
+/** Chunks that a sequential download fetches beyond the first that is missing: 8 MiB. */
+export const SEQUENTIAL_WINDOW = 32
+/** Longest run of a sequential download, in chunks: several sources share the window. */
+export const SEQUENTIAL_RUN = 4
+/** Under a download limit no more runs are under way than get so much each: a server would give up on a reader that is slower. */
+export const MIN_LANE_BYTES_PER_SECOND: number = 64 * 1024
+/** A source is slow when it was in use for so long and then brings less than this share of the best, or than so many bytes a second. */
+export const SLOW_AFTER_MS = 10_000
+export const SLOW_SHARE: number = 1 / 8
+export const SLOW_BYTES_PER_SECOND: number = 32 * 1024
+/** How long what a retired source has under way is waited for. */
+export const RETIRE_MS = 15_000
+/** How often one seeder is tried over another protocol because it was slow. */
+export const MAX_SWITCHES = 3
+/** Seeders with which a protocol must have failed, having worked with none, before it is tried last. */
+export const FAILING_SEEDERS = 2
+/** Swarms of other programs that one download joins per protocol: a false offer may name any. */
+export const MAX_OTHER_SWARMS = 3
 /** Data is made durable (fdatasync) after so many new bytes: what a power cut costs at most. */
 export const CHECKPOINT_BYTES: number = 64 * 1024 * 1024
 /** Space that must stay free beyond the file: 5 %. */
@@ -66,3 +90,6 @@ export const MAX_TORRENT_BYTES: number = 10 * 1024 * 1024
 export const MAX_JOURNAL_LINE: number = 512 * 1024
 /** Downloads that run at once; more wait in the queue of the caller. */
 export const MAX_DOWNLOADS = 64
+/** A file above this, with more BitTorrent seeders than the next number, is fetched over BitTorrent first (spec 004). */
+export const LARGE_FILE_BYTES: number = 100 * 1024 * 1024
+export const MANY_SEEDERS = 5

@@ -1,30 +1,35 @@
 /**
  * One scheduler over all sources of one file, whatever their protocol. It assigns runs of chunks by measured rate, lets only `verify`
- * decide what is good, remembers who delivered which chunk, takes work away from the slow and races the last chunks, and drops
- * who lies. It knows nothing about protocols, money or files on disk.
+ * decide what is good, remembers who delivered which chunk, takes work away from the slow and races the last chunks (racing.ts),
+ * and drops who lies. It knows nothing about protocols, money or files on disk.
  *
- * States of a chunk: missing → assigned (to one source; raced at the end by others) → verifying → done. A chunk that fails
- * goes back to missing and counts against its source.
+ * Order: the lowest missing chunk first, so the file grows from the front, its hash can follow and the disk sees few seeks; the rarest
+ * first where sources lack some (rarity.ts); strictly from the front within a small window when `sequential`. While there are more
+ * sources than runs that fit in memory, or a download limit, the best come first (source-entry.ts says by what).
  */
 import type { Clock } from '../base/clock.ts'
 import { codeOf, KithError, textOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { TokenBucket } from '../base/token-bucket.ts'
+import { ChunkMap } from './chunk-map.ts'
 import { chunkLength, type Grid } from './grid.ts'
+import { endDelivery, type LaneDeps, makeDelivery } from './lane-delivery.ts'
 import {
+  LOOKS_PER_TICK,
   MAX_BAD_CHUNKS,
-  MAX_CHANGES_BURST,
-  MAX_CHANGES_PER_SECOND,
   MAX_IDLE_SOURCES_KEPT,
   MAX_SOURCE_FAILURES,
-  RACE_AFTER_MS,
+  MIN_LANE_BYTES_PER_SECOND,
+  RETIRE_MS,
   RETRY_MS,
-  RUN_MS,
   STALL_MS
 } from './limits.ts'
-import type { Delivery, Source } from './protocol.ts'
-import { RateMeter } from './rate-meter.ts'
+import { RunPicker, type RunPickerOptions } from './next-run.ts'
+import type { Source } from './protocol.ts'
+import { findSteal } from './racing.ts'
 import type { PoolSlot, SlotPool } from './slot-pool.ts'
+import { findSlow } from './slow-sources.ts'
+import { costOfChunk, type Entry, type Lane, learn, makeEntry, type SourceStats, statsOf, waitsForUs } from './source-entry.ts'
+import type { Throttle } from './throttle.ts'
 
 export interface SchedulerDeps {
   readonly clock: Clock
@@ -43,80 +48,50 @@ export interface SchedulerDeps {
   readonly onDropped: (source: Source, code: string) => void
   /** The disk is full: nothing is fetched for a while, then it is tried again. */
   readonly onDiskFull?: () => void
+  /** A source brings little although it could; told once for each. */
+  readonly onSlow?: (source: Source) => void
+  /** The part of what the user would spend that the whole file from this source would take; 0: free. */
+  readonly shareOfBudget?: (source: Source) => number
+  /** Download limits; every byte is paid to each of them. */
+  readonly throttles?: readonly Throttle[]
 }
 
-export type SourceState = 'active' | 'idle' | 'unpaid' | 'waiting' | 'dropped'
-
-/** What is known of one source, for the screen and for tests. */
-export interface SourceStats {
-  readonly source: Source
-  readonly state: SourceState
-  readonly chunks: number
-  readonly bytes: number
-  readonly rate: number
-  readonly badChunks: number
-  readonly wastedBytes: number
-  readonly note: string | undefined
-}
-
-interface Lane {
-  readonly abort: AbortController
-  readonly first: number
-  /** One past the last chunk; shrinks when another source takes the tail. */
-  end: number
-  /** The next chunk this lane has not completed. */
-  at: number
-  readonly slots: Map<number, PoolSlot>
-  lastByteMs: number
-  readonly race: boolean
-}
-
-interface Entry {
-  readonly source: Source
-  readonly meter: RateMeter
-  readonly lanes: Set<Lane>
-  readonly gone: AbortController
-  state: SourceState
-  /** Chunks of it that are being verified. */
-  checking: number
-  onQuiet: () => void
-  /** No chunk below it is both missing and to be had from this source. */
-  cursor: number
-  readonly changes: TokenBucket
-  /** It may have more than when the cursor was set. */
-  changed: boolean
-  chunks: number
-  bytes: number
-  wasted: number
-  bad: number
-  failures: number
-  readyMs: number
-  note: string | undefined
-}
-
-const MISSING = 0
-const ASSIGNED = 1
-const VERIFYING = 2
-const DONE = 3
+/** How long a ranking of the sources holds. */
+const RANK_MS = 250
 
 export class Scheduler implements AsyncDisposable {
   readonly #deps: SchedulerDeps
-  readonly #state: Uint8Array
+  readonly #sequential: boolean
+  readonly #map: ChunkMap
+  readonly #picker: RunPicker
+  readonly #laneDeps: LaneDeps
   readonly #entries = new Map<Source, Entry>()
+  readonly #races = new Map<number, Set<Lane>>()
   readonly #tasks = new Set<Promise<void>>()
   readonly #stop = new AbortController()
   readonly #finished = Promise.withResolvers<void>()
-  #left: number
-  #lowest = 0
+  /** Runs under way, and how many there may be: each needs a slot. */
+  #lanes = 0
+  readonly #maxLanes: number
+  /** Somebody got no work because of that. */
+  #capped = false
+  #ranked: Entry[] = []
+  #rankedMs = Number.NEGATIVE_INFINITY
   #verifying = 0
   #pausedUntilMs = 0
 
-  constructor(deps: SchedulerDeps) {
+  constructor(deps: SchedulerDeps, options: RunPickerOptions = {}) {
     this.#deps = deps
-    this.#state = Uint8Array.from(deps.done, d => (d === 1 ? DONE : MISSING))
-    this.#left = this.#state.reduce((n, s) => n + (s === DONE ? 0 : 1), 0)
+    this.#sequential = options.sequential === true
+    this.#map = new ChunkMap(deps.done)
+    const { throttles = [], grid, pool } = deps
+    const limits = throttles.map(t => Math.floor(t.bytesPerSecond / MIN_LANE_BYTES_PER_SECOND))
+    this.#maxLanes = Math.max(1, Math.min(Math.max(4, pool.count >> 1), ...limits))
+    this.#picker = new RunPicker(this.#map, grid, { slots: pool.count, lanes: this.#maxLanes }, options)
+    const onComplete = (lane: Lane, chunk: number, slot: PoolSlot): void => this.#track(this.#check(lane.entry, chunk, slot))
+    this.#laneDeps = { ...deps, map: this.#map, throttles, onComplete }
     this.#finished.promise.catch(() => {})
-    if (this.#left === 0) this.#finished.resolve()
+    if (this.#map.left === 0) this.#finished.resolve()
     else this.#track(this.#watch())
   }
 
@@ -125,59 +100,55 @@ export class Scheduler implements AsyncDisposable {
     return this.#finished.promise
   }
   get chunksLeft(): number {
-    return this.#left
+    return this.#map.left
   }
   /** Sources that are not dropped. */
   get sourceCount(): number {
-    return [...this.#entries.values()].filter(e => e.state !== 'dropped').length
+    let n = 0
+    for (const e of this.#entries.values()) if (e.state !== 'dropped') n++
+    return n
   }
 
   stats(): SourceStats[] {
     const now = this.#deps.clock.monotonic()
-    return [...this.#entries.values()].map(e => ({
-      source: e.source,
-      state: e.state,
-      chunks: e.chunks,
-      bytes: e.bytes,
-      rate: e.meter.rate(now),
-      badChunks: e.bad,
-      wastedBytes: e.wasted,
-      note: e.note
-    }))
+    return [...this.#entries.values()].map(e => statsOf(e, now))
+  }
+  /** undefined when it was never added, or forgotten. */
+  statsOf(source: Source): SourceStats | undefined {
+    const entry = this.#entries.get(source)
+    return entry && statsOf(entry, this.#deps.clock.monotonic())
   }
 
   /** Takes ownership of a source and starts using it. */
   add(source: Source): void {
-    if (this.#stop.signal.aborted || this.#left === 0) {
+    if (this.#stop.signal.aborted || this.#map.left === 0) {
       this.#track(source[Symbol.asyncDispose]())
       return
     }
-    const now = this.#deps.clock.monotonic()
-    const entry: Entry = {
-      source,
-      meter: new RateMeter(now),
-      lanes: new Set(),
-      gone: new AbortController(),
-      state: 'idle',
-      checking: 0,
-      onQuiet: () => {},
-      cursor: 0,
-      changes: new TokenBucket(this.#deps.clock, MAX_CHANGES_PER_SECOND, MAX_CHANGES_BURST),
-      changed: false,
-      chunks: 0,
-      bytes: 0,
-      wasted: 0,
-      bad: 0,
-      failures: 0,
-      readyMs: now,
-      note: undefined
-    }
+    const entry = makeEntry(source, this.#deps.clock, this.#looksEach(1))
     this.#entries.set(source, entry)
+    this.#rankedMs = Number.NEGATIVE_INFINITY
     source.onChange(() => {
       entry.changed = true
       if (!this.#dropEnded(entry) && entry.changes.tryTake()) this.#lookAgain(entry)
     }, entry.gone.signal)
     this.#assign(entry)
+  }
+
+  /**
+   * Takes a source out without blame: it gets no more work, and is closed when what it has under way has arrived, or after 15 s.
+   * `onDropped` is not told.
+   */
+  async retire(source: Source, note: string): Promise<void> {
+    const entry = this.#entries.get(source)
+    if (!entry || entry.state === 'dropped') return
+    entry.retiring = true
+    const waited = new AbortController()
+    const patience = this.#deps.clock.sleep(RETIRE_MS, AbortSignal.any([waited.signal, this.#stop.signal])).catch(() => {})
+    await Promise.race([this.#quiet(entry), patience])
+    waited.abort()
+    this.#close(entry, note)
+    this.#assignAll()
   }
 
   /** Ends everything; `finished` rejects with `reason` unless it is settled. */
@@ -205,167 +176,105 @@ export class Scheduler implements AsyncDisposable {
     void p.finally(() => this.#tasks.delete(p))
   }
 
+  #looksEach(more = 0): number {
+    return Math.ceil(LOOKS_PER_TICK / Math.max(1, this.#entries.size + more))
+  }
+
   /** Looking through all chunks is dear, and a peer may tell of changes thousands of times a second. */
   #lookAgain(entry: Entry): void {
-    if (entry.changed) entry.cursor = 0
+    if (entry.changed) this.#picker.changed(entry)
     entry.changed = false
     this.#assign(entry)
   }
 
+  /** One more run for each source that can take one, the best first, until nobody can. */
   #assignAll(): void {
-    for (const e of this.#entries.values()) this.#assign(e)
+    const now = this.#deps.clock.monotonic()
+    this.#capped = false
+    let able = this.#byRank(now)
+    for (let n = 1; able.length > 0; n++)
+      able = able.filter(e => e.lanes.size >= n || this.#assignOne(e, now)).filter(e => this.#canWork(e, now))
   }
 
   #assign(entry: Entry): void {
     const now = this.#deps.clock.monotonic()
-    while (this.#canWork(entry, now)) {
-      const lane = this.#nextRun(entry) ?? this.#steal(entry, now)
-      if (!lane) break
-      entry.lanes.add(lane)
-      entry.state = 'active'
-      this.#track(this.#runLane(entry, lane))
-    }
+    while (this.#assignOne(entry, now));
     if (entry.lanes.size === 0 && entry.state === 'active') entry.state = 'idle'
   }
 
+  #assignOne(entry: Entry, now: number): boolean {
+    if (!this.#canWork(entry, now)) return false
+    const lane =
+      this.#picker.next(entry, this.#entries, now) ??
+      findSteal(entry, this.#entries.values(), this.#map, this.#races, this.#deps.grid.chunkBytes, now)
+    if (!lane) return false
+    entry.lanes.add(lane)
+    entry.state = 'active'
+    entry.usedMs ??= now
+    this.#lanes++
+    if (lane.race) this.#races.set(lane.first, (this.#races.get(lane.first) ?? new Set()).add(lane))
+    this.#track(this.#runLane(entry, lane))
+    return true
+  }
+
   #canWork(e: Entry, now: number): boolean {
-    if (this.#left === 0 || this.#stop.signal.aborted || now < this.#pausedUntilMs || now < e.readyMs) return false
-    return e.state !== 'dropped' && e.state !== 'unpaid' && e.lanes.size < e.source.parallel
+    if (this.#map.left === 0 || this.#stop.signal.aborted || now < this.#pausedUntilMs || now < e.readyMs) return false
+    if (e.state === 'dropped' || e.state === 'unpaid' || e.retiring || e.lanes.size >= e.source.parallel) return false
+    if (this.#lanes >= this.#maxLanes) this.#capped = true
+    return this.#lanes < this.#maxLanes
   }
 
-  /** The lowest missing chunks the source has: the file grows from the front, so its hash can follow and the disk sees few seeks. */
-  #nextRun(entry: Entry): Lane | undefined {
-    const state = this.#state
-    while (this.#lowest < state.length && state[this.#lowest]! >= VERIFYING) this.#lowest++
-    let first = Math.max(this.#lowest, entry.cursor)
-    while (first < state.length && (state[first] !== MISSING || !entry.source.has(first))) first++
-    entry.cursor = first
-    if (first >= state.length) return undefined
-    const most = this.#runLength(entry)
-    let end = first
-    while (end < state.length && end - first < most && state[end] === MISSING && entry.source.has(end)) state[end++] = ASSIGNED
-    return this.#lane(first, end, false)
-  }
-
-  /** About half a second of the source's own rate, a small first run to measure with, and never more than a fair share of the rest. */
-  #runLength(entry: Entry): number {
-    const { clock, grid, pool } = this.#deps
-    const rate = entry.meter.rate(clock.monotonic())
-    const byRate = entry.chunks === 0 ? 4 : Math.ceil((rate * RUN_MS) / 1000 / grid.chunkBytes / entry.source.parallel)
-    const workers = [...this.#entries.values()].reduce((n, e) => n + (e.state === 'dropped' ? 0 : e.source.parallel), 0)
-    const fair = Math.ceil(this.#left / (2 * Math.max(1, workers)))
-    return Math.max(1, Math.min(byRate, entry.source.maxRun, fair, pool.count))
-  }
-
-  #lane(first: number, end: number, race: boolean): Lane {
-    return { abort: new AbortController(), first, end, at: first, slots: new Map(), lastByteMs: this.#deps.clock.monotonic(), race }
-  }
-
-  /** Nothing is unassigned: take the tail of the run that would end last, or race a chunk whose source has fallen silent or is much slower. */
-  #steal(thief: Entry, now: number): Lane | undefined {
-    const mine = Math.max(thief.meter.rate(now), thief.chunks === 0 ? 64 * 1024 : 1)
-    const candidates: { lane: Lane; seconds: number }[] = []
-    for (const entry of this.#entries.values()) {
-      if (entry === thief) continue
-      for (const lane of entry.lanes) {
-        while (lane.at < lane.end && this.#state[lane.at]! >= VERIFYING) lane.at++ // somebody else brought it
-        if (lane.race || lane.at >= lane.end) continue
-        const silent = now - lane.lastByteMs > RACE_AFTER_MS
-        const rate = silent ? 1 : Math.max(1, entry.meter.rate(now) / entry.lanes.size)
-        candidates.push({ lane, seconds: ((lane.end - lane.at) * this.#deps.grid.chunkBytes) / rate })
-      }
-    }
-    const chunkSeconds = this.#deps.grid.chunkBytes / mine
-    for (const { lane, seconds } of candidates.sort((a, b) => b.seconds - a.seconds)) {
-      const untouched = Math.max(lane.at + 1, ...lane.slots.keys().map(c => c + 1))
-      const taken = lane.end > untouched ? this.#takeTail(thief, lane, untouched) : undefined
-      if (taken) return taken
-      const isSlow = seconds > 2 * chunkSeconds + 0.25
-      const canRace = this.#state[lane.at] === ASSIGNED && thief.source.has(lane.at) && !this.#isRaced(lane.at, thief, now)
-      if (isSlow && canRace) return this.#lane(lane.at, lane.at + 1, true)
-    }
-    return undefined
-  }
-
-  #takeTail(thief: Entry, lane: Lane, untouched: number): Lane | undefined {
-    let first = lane.end - Math.ceil((lane.end - untouched) / 2)
-    const end = lane.end
-    while (first < end && !(thief.source.has(first) && this.#state[first] === ASSIGNED)) first++
-    let stop = first
-    while (stop < end && thief.source.has(stop) && this.#state[stop] === ASSIGNED) stop++
-    if (first >= end || stop < end) return undefined
-    lane.end = first
-    return this.#lane(first, end, false)
-  }
-
-  /** Whether somebody who is still sending races this chunk already, or this source itself does. */
-  #isRaced(chunk: number, thief: Entry, now: number): boolean {
-    for (const e of this.#entries.values()) {
-      for (const l of e.lanes) if (l.race && l.first === chunk && (e === thief || now - l.lastByteMs < RACE_AFTER_MS)) return true
-    }
-    return false
+  #byRank(now: number): Entry[] {
+    if (now - this.#rankedMs < RANK_MS) return this.#ranked
+    this.#rankedMs = now
+    const { grid, shareOfBudget } = this.#deps
+    const cost = new Map<Entry, number>()
+    for (const e of this.#entries.values())
+      if (e.state !== 'dropped') cost.set(e, costOfChunk(e, grid.chunkBytes, shareOfBudget?.(e.source) ?? 0))
+    this.#ranked = [...cost.keys()].sort((a, b) => cost.get(a)! - cost.get(b)!)
+    return this.#ranked
   }
 
   async #runLane(entry: Entry, lane: Lane): Promise<void> {
     const signal = AbortSignal.any([lane.abort.signal, entry.gone.signal, this.#stop.signal])
     let failure: { readonly error: unknown } | undefined
     try {
-      await entry.source.fetch(this.#delivery(entry, lane), signal)
+      await entry.source.fetch(makeDelivery(this.#laneDeps, lane, signal), signal)
       entry.failures = 0
     } catch (error) {
       failure = { error }
     } finally {
-      entry.lanes.delete(lane)
-      for (const slot of lane.slots.values()) this.#deps.pool.release(slot)
-      lane.slots.clear()
-      for (let c = lane.first; c < lane.end; c++) if (this.#state[c] === ASSIGNED) this.#putBack(c)
-      entry.onQuiet()
+      this.#endLane(entry, lane)
     }
     if (failure && !this.#stop.signal.aborted && !entry.gone.signal.aborted) await this.#onFailure(entry, lane, failure.error)
-    if (this.#left > 0) this.#assignAll()
+    if (this.#map.left === 0) return
+    if (this.#capped || failure || this.#sequential) this.#assignAll()
+    this.#assign(entry)
   }
 
-  #delivery(entry: Entry, lane: Lane): Delivery {
-    const { clock, grid, pool } = this.#deps
-    return {
-      grid,
-      run: { first: lane.first, count: lane.end - lane.first },
-      wants: chunk => chunk < lane.end && chunk >= lane.first && this.#state[chunk]! < VERIFYING && !lane.abort.signal.aborted,
-      slot: chunk => {
-        if (chunk < lane.first || chunk >= lane.end || lane.slots.has(chunk))
-          throw new KithError('SOURCE_LIED', 'a chunk that was not asked for', { chunk })
-        const got = pool.acquire()
-        const keep = (slot: PoolSlot): PoolSlot => {
-          lane.lastByteMs = clock.monotonic()
-          if (entry.lanes.has(lane)) lane.slots.set(chunk, slot)
-          else pool.release(slot) // the run ended while it waited
-          return slot
-        }
-        return got instanceof Promise ? got.then(keep) : keep(got)
-      },
-      received: n => {
-        lane.lastByteMs = clock.monotonic()
-        entry.meter.add(lane.lastByteMs, n)
-      },
-      complete: chunk => {
-        const slot = lane.slots.get(chunk)
-        if (!slot) throw new KithError('SOURCE_LIED', 'a chunk completed without a slot', { chunk })
-        lane.slots.delete(chunk)
-        this.#track(this.#check(entry, chunk, slot))
-        while (lane.at < lane.end && this.#state[lane.at]! >= VERIFYING) lane.at++
-      }
+  #endLane(entry: Entry, lane: Lane): void {
+    entry.lanes.delete(lane)
+    this.#lanes--
+    if (lane.race) {
+      const racers = this.#races.get(lane.first)
+      racers?.delete(lane)
+      if (racers?.size === 0) this.#races.delete(lane.first)
     }
+    endDelivery(this.#laneDeps, lane)
+    learn(entry, lane, this.#deps.clock.monotonic())
+    for (let c = lane.first; c < lane.end; c++) if (this.#map.isAssigned(c)) this.#putBack(c)
+    entry.onQuiet()
   }
 
   async #check(entry: Entry, chunk: number, slot: PoolSlot): Promise<void> {
     const { grid, verify, pool, onVerified } = this.#deps
     const bytes = chunkLength(grid, chunk)
-    if (this.#state[chunk]! >= VERIFYING) {
+    if (!this.#map.isWanted(chunk)) {
       entry.wasted += bytes
       pool.release(slot)
       return
     }
-    this.#state[chunk] = VERIFYING
+    this.#map.verify(chunk)
     this.#verifying++
     entry.checking++
     let good = false
@@ -373,7 +282,7 @@ export class Scheduler implements AsyncDisposable {
       good = await verify(slot, chunk)
       if (good) onVerified(chunk, entry.source, bytes)
     } catch (error) {
-      this.#state[chunk] = ASSIGNED
+      this.#map.reopen(chunk)
       this.#putBack(chunk)
       this.#onWriteFailure(error)
       return
@@ -388,17 +297,16 @@ export class Scheduler implements AsyncDisposable {
   }
 
   #markDone(entry: Entry, chunk: number, bytes: number): void {
-    this.#state[chunk] = DONE
+    this.#map.finish(chunk)
     entry.chunks++
     entry.bytes += bytes
-    if (--this.#left === 0) {
-      this.#finished.resolve()
-      for (const e of this.#entries.values()) for (const lane of e.lanes) lane.abort.abort()
-    }
+    if (this.#map.left > 0) return
+    this.#finished.resolve()
+    for (const e of this.#entries.values()) for (const lane of e.lanes) lane.abort.abort()
   }
 
   #blame(entry: Entry, chunk: number): void {
-    this.#state[chunk] = ASSIGNED
+    this.#map.reopen(chunk)
     this.#putBack(chunk)
     entry.bad++
     this.#deps.log.debug('chunk with wrong hash', { source: entry.source.key, chunk, bad: entry.bad })
@@ -409,8 +317,7 @@ export class Scheduler implements AsyncDisposable {
   /** A chunk nobody works on any more is missing again; one that a racer or a later run holds stays assigned. */
   #putBack(chunk: number): void {
     for (const e of this.#entries.values()) for (const l of e.lanes) if (chunk >= l.at && chunk < l.end) return
-    this.#state[chunk] = MISSING
-    if (chunk < this.#lowest) this.#lowest = chunk
+    this.#map.putBack(chunk)
     for (const e of this.#entries.values()) if (chunk < e.cursor && e.source.has(chunk)) e.cursor = chunk
   }
 
@@ -439,7 +346,7 @@ export class Scheduler implements AsyncDisposable {
     if (entry.state === 'unpaid' || entry.state === 'dropped') return
     entry.state = 'unpaid'
     await this.#quiet(entry)
-    if (this.#left === 0 || this.#stop.signal.aborted || entry.gone.signal.aborted) return
+    if (this.#map.left === 0 || this.#stop.signal.aborted || entry.gone.signal.aborted) return
     const goOn = await this.#deps.onUnpaid(entry.source, error).catch(() => false)
     if (!goOn) return this.#drop(entry, 'PAYMENT_REQUIRED', entry.note ?? 'wants to be paid')
     entry.state = 'idle'
@@ -450,19 +357,29 @@ export class Scheduler implements AsyncDisposable {
   async #quiet(entry: Entry): Promise<void> {
     while (entry.lanes.size > 0 || entry.checking > 0) {
       const { promise, resolve } = Promise.withResolvers<void>()
-      entry.onQuiet = resolve
+      const before = entry.onQuiet
+      entry.onQuiet = () => {
+        before()
+        resolve()
+      }
       await promise
+      entry.onQuiet = () => {}
     }
   }
 
   #drop(entry: Entry, code: string, note: string): void {
-    if (entry.state === 'dropped') return
+    if (this.#close(entry, note) && !entry.retiring) this.#deps.onDropped(entry.source, code)
+  }
+
+  #close(entry: Entry, note: string): boolean {
+    if (entry.state === 'dropped') return false
     entry.state = 'dropped'
     entry.note = note
     entry.gone.abort()
     this.#track(entry.source[Symbol.asyncDispose]())
+    this.#rankedMs = Number.NEGATIVE_INFINITY
     this.#forgetIdle()
-    this.#deps.onDropped(entry.source, code)
+    return true
   }
 
   /** A connection that ended without being asked for anything would keep its place for ever. @returns whether it was dropped */
@@ -482,22 +399,34 @@ export class Scheduler implements AsyncDisposable {
   /** Twice a second: ends runs that stall, lets idle sources race, tries those again whose pause is over. */
   async #watch(): Promise<void> {
     const { clock } = this.#deps
-    while (!this.#stop.signal.aborted && this.#left > 0) {
+    while (!this.#stop.signal.aborted && this.#map.left > 0) {
       try {
         await clock.sleep(500, this.#stop.signal)
       } catch {
         return
       }
       const now = clock.monotonic()
-      for (const e of this.#entries.values()) {
+      const behind = this.#deps.pool.free === 0 && this.#verifying > 0
+      for (const e of [...this.#entries.values()]) {
         for (const lane of e.lanes) {
-          const waitsForUs = this.#deps.pool.free === 0 && this.#verifying > 0
-          if (!waitsForUs && now - lane.lastByteMs > STALL_MS) lane.abort.abort(new KithError('SOURCE_STALLED', 'sent nothing for 15 s'))
+          if (!behind && !waitsForUs(lane) && now - lane.lastByteMs > STALL_MS)
+            lane.abort.abort(new KithError('SOURCE_STALLED', 'sent nothing for 15 s'))
         }
+        e.looks = this.#looksEach()
         if (e.state === 'waiting' && now >= e.readyMs) e.state = 'idle'
         if (!this.#dropEnded(e) && e.changed) this.#lookAgain(e)
       }
       this.#assignAll()
+      this.#tellSlow(now)
+    }
+  }
+
+  #tellSlow(now: number): void {
+    const { onSlow, throttles = [] } = this.#deps
+    if (!onSlow || this.#capped || throttles.some(t => t.isBusy)) return // under a limit nobody can be judged
+    for (const e of findSlow([...this.#entries.values()], now)) {
+      e.toldSlow = true
+      onSlow(e.source)
     }
   }
 }
