@@ -1,10 +1,16 @@
-/** The plan for a magnet link or a .torrent file: metadata from the file or from peers, pieces checked by their SHA-1. */
+/**
+ * The plan for a magnet link or a .torrent file: metadata from the file or from peers. Pieces are checked by their SHA-1, those of a
+ * torrent that only has v2 by their place in the tree of their file.
+ */
 import { readFileSync, statSync } from 'node:fs'
 import { bytesToHex } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
 import type { Address } from './address.ts'
+import { pieceHeight } from './bep52-tree.ts'
 import type { BitTorrent, PeerHints } from './bittorrent/bittorrent.node.ts'
-import { parseMagnet } from './bittorrent/magnet.ts'
+import { missingLayers, type V2Info } from './bittorrent/file-tree.ts'
+import { HASH_BYTES } from './bittorrent/hashes.ts'
+import { type Magnet, parseMagnet } from './bittorrent/magnet.ts'
 import { type Metainfo, parseTorrent } from './bittorrent/metainfo.ts'
 import { makeGrid } from './grid.ts'
 import { FIRST_SOURCE_MS, MAX_TORRENT_BYTES } from './limits.ts'
@@ -23,28 +29,36 @@ export async function planTorrent(
   signal: AbortSignal
 ): Promise<Plan> {
   const magnet = address.kind === 'magnet' ? parseMagnet(address.text) : undefined
-  const metainfo = address.kind === 'torrent' ? readTorrent(address.path) : await fetchMetainfo(deps, parseMagnet(address.text), signal)
-  const hex = bytesToHex(metainfo.infoHash)
-  const { size, pieceLength, pieces } = metainfo
-  if (!pieces) throw new KithError('BAD_TORRENT', 'v2 not supported yet')
+  const metainfo = magnet ? await fetchMetainfo(deps, magnet, signal) : await readTorrent(deps, address, signal)
+  const { infoHash, size, pieceLength, pieces, v2 } = metainfo
+  const hex = bytesToHex(infoHash)
   return {
     stem: hex.slice(0, 16),
     grid: makeGrid(size, pieceLength),
-    header: { key: `btih:${hex}`, size, chunkBytes: pieceLength, root: undefined },
-    hashes: { algorithm: 'sha1', of: c => pieces.subarray(20 * c, 20 * c + 20) },
+    header: { key: pieces ? `btih:${hex}` : `btmh:${bytesToHex(v2!.infoHash)}`, size, chunkBytes: pieceLength, root: undefined },
+    hashes: pieces ? { algorithm: 'sha1', of: c => pieces.subarray(20 * c, 20 * c + 20) } : treeHashes(v2!, pieceLength),
     name: metainfo.name,
     mime: '',
     fileId: undefined,
     root: undefined,
     chunkHashes: undefined,
     rootIsTrusted: false,
-    torrent: { infoHash: metainfo.infoHash, pieces },
+    torrent: { infoHash, pieces: pieces ?? new Uint8Array() },
     files: metainfo.multiFile ? filesOf(metainfo) : undefined,
     feed: (context, feedSignal) => feed(deps, metainfo, magnet?.peers ?? [], context, feedSignal)
   }
 }
 
-function readTorrent(path: string): Metainfo {
+/** A v2 torrent file may lack piece layers: then it is as good as its magnet link. */
+async function readTorrent(deps: TorrentPlanDeps, address: Address, signal: AbortSignal): Promise<Metainfo> {
+  if (address.kind !== 'torrent') throw new KithError('BAD_ADDRESS', 'not a torrent')
+  const metainfo = parseFile(address.path)
+  const { pieces, v2, infoHash, trackers, webSeeds } = metainfo
+  if (pieces || !v2 || missingLayers(v2, metainfo.pieceLength).length === 0) return metainfo
+  return fetchMetainfo(deps, { infoHash, infoHashV2: v2.infoHash, name: undefined, trackers, webSeeds, peers: [] }, signal)
+}
+
+function parseFile(path: string): Metainfo {
   const stat = statSync(path, { throwIfNoEntry: false })
   if (!stat?.isFile())
     throw new KithError('FILE_NOT_FOUND', `there is no file ${path}`, { path }, { hint: 'check the path of the .torrent file' })
@@ -52,11 +66,7 @@ function readTorrent(path: string): Metainfo {
   return parseTorrent(readFileSync(path))
 }
 
-async function fetchMetainfo(
-  { bittorrent, given }: TorrentPlanDeps,
-  magnet: ReturnType<typeof parseMagnet>,
-  signal: AbortSignal
-): Promise<Metainfo> {
+async function fetchMetainfo({ bittorrent, given }: TorrentPlanDeps, magnet: Magnet, signal: AbortSignal): Promise<Metainfo> {
   try {
     return await bittorrent.fetchMetainfo(magnet, given, AbortSignal.any([signal, AbortSignal.timeout(2 * FIRST_SOURCE_MS)]))
   } catch (cause) {
@@ -64,6 +74,28 @@ async function fetchMetainfo(
     if (!(cause instanceof KithError) || cause.code !== 'METADATA_FAILED') throw cause
     const hint = 'name a tracker with --tracker or a peer with --peer; public trackers and the public DHT are off'
     throw new KithError('NO_SOURCES', 'no peer gave the metadata of this magnet link', {}, { cause, hint })
+  }
+}
+
+/** Each piece belongs to one file: its hash is one of that file's piece layer, or the root of a file that is not longer. */
+function treeHashes(v2: V2Info, pieceLength: number): Plan['hashes'] {
+  const count = v2.files.reduce((n, f) => n + Math.ceil(f.length / pieceLength), 0)
+  const hashes = new Uint8Array(HASH_BYTES * count)
+  const lengths = new Int32Array(count)
+  const heights = new Uint8Array(count)
+  let next = 0
+  for (const { root, length } of v2.files) {
+    if (!root) continue
+    const layer = length > pieceLength ? v2.layers.get(bytesToHex(root)) : root
+    if (!layer) throw new KithError('BAD_TORRENT', 'a piece layer is missing')
+    hashes.set(layer, HASH_BYTES * next)
+    heights.fill(pieceHeight(length, pieceLength), next, next + Math.ceil(length / pieceLength))
+    for (let left = length; left > 0; left -= pieceLength) lengths[next++] = Math.min(left, pieceLength)
+  }
+  return {
+    algorithm: 'sha256-tree',
+    of: c => hashes.subarray(HASH_BYTES * c, HASH_BYTES * (c + 1)),
+    shape: c => ({ bytes: lengths[c]!, height: heights[c]! })
   }
 }
 

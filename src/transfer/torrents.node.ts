@@ -10,6 +10,7 @@ import { type BitTorrent, openBitTorrent, type PeerHints } from './bittorrent/bi
 import { formatMagnet } from './bittorrent/magnet.ts'
 import { infoOfShare, makeTorrent } from './bittorrent/metainfo.ts'
 import { type PeerAddress, parsePeerAddress } from './bittorrent/urls.ts'
+import type { V2Digest } from './digests.ts'
 import type { FeedContext } from './plan.node.ts'
 import type { Share, ShareIndex, UploadGate } from './protocol.ts'
 import { safeName } from './safe-name.ts'
@@ -38,17 +39,38 @@ export interface TorrentContent {
   readonly size: number
   /** SHA-1 of each 256 KiB piece. */
   readonly pieces: Uint8Array
+  /** With it the torrent is a hybrid of v1 and v2, and its info-hash another one. */
+  readonly v2?: V2Digest | undefined
   readonly trackers: readonly string[]
 }
 
-/** Info-hash of a share that has pieces; empty otherwise. */
-export const infoHashOf = (share: Pick<Share, 'name' | 'grid' | 'pieces'>): Uint8Array => infoOfShare(share)?.infoHash ?? new Uint8Array()
+type SharedContent = Pick<Share, 'name' | 'grid' | 'pieces' | 'v2'>
 
-/** Info-hash (20 bytes), magnet link and .torrent bytes. Names no tracker but those given. */
-export function torrentOf(content: TorrentContent): { readonly infoHash: Uint8Array; readonly magnet: string; readonly bytes: Uint8Array } {
-  const { name, size, pieces, trackers } = content
-  const { bytes, infoHash } = makeTorrent({ name, size, pieces, pieceLength: CHUNK_BYTES, trackers })
-  return { infoHash, bytes, magnet: formatMagnet({ infoHash, name, trackers }) }
+/** v1 info-hash of a share that has pieces, as its offer carries it; empty otherwise. */
+export const infoHashOf = (share: SharedContent): Uint8Array => infoOfShare(share)?.infoHash ?? new Uint8Array()
+
+/** Every hash by which peers may ask for a share and trackers list it, 20 bytes each: v1, and v2 cut when it is a hybrid. */
+export function infoHashesOf(share: SharedContent): readonly Uint8Array[] {
+  const made = infoOfShare(share)
+  if (!made) return []
+  return made.infoHashV2 ? [made.infoHash, made.infoHashV2.slice(0, 20)] : [made.infoHash]
+}
+
+export interface MadeTorrent {
+  /** v1: 20 bytes. */
+  readonly infoHash: Uint8Array
+  /** 32 bytes; undefined without v2. */
+  readonly infoHashV2: Uint8Array | undefined
+  /** Names both hashes of a hybrid. */
+  readonly magnet: string
+  /** The .torrent file. */
+  readonly bytes: Uint8Array
+}
+
+/** Info-hashes, magnet link and .torrent bytes. Names no tracker but those given. */
+export function torrentOf({ name, size, pieces, v2, trackers }: TorrentContent): MadeTorrent {
+  const { bytes, infoHash, infoHashV2 } = makeTorrent({ name, size, pieces, v2, pieceLength: CHUNK_BYTES, trackers })
+  return { infoHash, infoHashV2, bytes, magnet: formatMagnet({ infoHash, infoHashV2, name, trackers }) }
 }
 
 /** Writes `<name>-<hash>.torrent` into a folder of its own. @returns its path */

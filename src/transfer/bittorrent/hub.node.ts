@@ -13,7 +13,7 @@ import type { Share, ShareIndex, Ticket, UploadGate } from '../protocol.ts'
 import { isCutOf } from './file-tree.ts'
 import { HashServer } from './hashes-server.node.ts'
 import { type Handshake, protocolError } from './messages.ts'
-import { infoOfShare, v2HashOf } from './metainfo.ts'
+import { infoOfShare, parseInfo, shortPieces, v2HashOf } from './metainfo.ts'
 import { PeerWire, type PeerWireOptions } from './peer.node.ts'
 import { PeerSession, type SessionTorrent } from './session.node.ts'
 import { formatPeerAddress, type PeerAddress } from './urls.ts'
@@ -46,6 +46,13 @@ export interface DialTorrent {
   readonly ticket?: Ticket | undefined
 }
 
+/** What an info dictionary says of v2. */
+interface InfoFacts {
+  /** v2 info-hash: 32 bytes. */
+  readonly v2?: Uint8Array | undefined
+  readonly pieceBytes?: ReadonlyMap<number, number> | undefined
+}
+
 /** Client id in the style other programs show: "-KT0100-" and twelve random bytes. */
 const PEER_ID_PREFIX = utf8('-KT0100-')
 
@@ -58,7 +65,7 @@ export class PeerHub implements AsyncDisposable {
   readonly #sessions = new Set<PeerSession>()
   readonly #downloads = new Map<string, Downloading>()
   readonly #infoOfShare = new WeakMap<Share, Uint8Array>()
-  readonly #v2OfInfo = new WeakMap<Uint8Array, { readonly hash: Uint8Array | undefined }>()
+  readonly #factsOfInfo = new WeakMap<Uint8Array, InfoFacts>()
   readonly #hashes: HashServer
   #closed = false
 
@@ -80,7 +87,7 @@ export class PeerHub implements AsyncDisposable {
     signal: AbortSignal
   ): Promise<PeerSession> {
     if (this.#closed) throw new KithError('SOURCE_LOST', 'BitTorrent was closed')
-    const v2 = torrent.infoHashV2 ?? this.#v2Of(torrent.info)
+    const v2 = torrent.infoHashV2 ?? this.#factsOf(torrent.info).v2
     const ready = Promise.withResolvers<PeerSession>()
     ready.promise.catch(() => {})
     const wire = await connect({
@@ -124,7 +131,7 @@ export class PeerHub implements AsyncDisposable {
         const download = this.#downloads.get(bytesToHex(remote.infoHash))
         const torrent = this.#torrent({ infoHash: remote.infoHash, grid: download?.grid, info: download?.info }, download?.infoHash)
         if (!torrent.grid) throw new KithError('SOURCE_LOST', 'a peer asks for a torrent that is not here')
-        const v2 = this.#v2Of(torrent.info)
+        const { v2 } = this.#factsOf(torrent.info)
         // Who asks by v1 and says it knows v2 is answered with v2 (BEP 52, upgrade path): only then will it ask us for hashes.
         w.sendHandshake(this.#handshake(v2 && remote.v2 ? v2.subarray(0, 20) : remote.infoHash, v2))
         const session = this.#session(w, torrent, remote)
@@ -138,7 +145,7 @@ export class PeerHub implements AsyncDisposable {
 
   /** Peers that connect for this torrent, by either hash of a hybrid, are handed to `onPeer` until disposed. */
   register(download: Downloading): Disposable {
-    const v2 = this.#v2Of(download.info)?.subarray(0, 20)
+    const v2 = this.#factsOf(download.info).v2?.subarray(0, 20)
     const keys = [download.infoHash, ...(v2 ? [v2] : [])].map(bytesToHex)
     for (const key of keys) this.#downloads.set(key, download)
     return {
@@ -169,7 +176,9 @@ export class PeerHub implements AsyncDisposable {
     const { shares } = this.#deps
     const share = shares.byInfoHash(bytesToHex(infoHash)) ?? shares.byInfoHash(bytesToHex(alias))
     const fits = share && (!grid || (share.grid.size === grid.size && share.grid.chunkBytes === grid.chunkBytes)) ? share : undefined
-    return { infoHash, grid: grid ?? fits?.grid, share: fits, info: info ?? (fits && this.#info(fits, infoHash)), ticket }
+    const known = info ?? (fits && this.#info(fits, infoHash))
+    const { pieceBytes } = this.#factsOf(known)
+    return { infoHash, grid: grid ?? fits?.grid, pieceBytes, share: fits, info: known, ticket }
   }
 
   #info(share: Share, infoHash: Uint8Array): Uint8Array | undefined {
@@ -182,14 +191,15 @@ export class PeerHub implements AsyncDisposable {
     return made.info
   }
 
-  #v2Of(info: Uint8Array | undefined): Uint8Array | undefined {
-    if (!info) return undefined
-    let known = this.#v2OfInfo.get(info)
-    if (!known) {
-      known = { hash: v2HashOf(info) }
-      this.#v2OfInfo.set(info, known)
+  #factsOf(info: Uint8Array | undefined): InfoFacts {
+    if (!info) return {}
+    let facts = this.#factsOfInfo.get(info)
+    if (!facts) {
+      const v2 = v2HashOf(info)
+      facts = v2 ? { v2, pieceBytes: shortPieces(parseInfo(info)) } : {}
+      this.#factsOfInfo.set(info, facts)
     }
-    return known.hash
+    return facts
   }
 
   #session(wire: PeerWire, torrent: SessionTorrent, remote: Handshake): PeerSession {

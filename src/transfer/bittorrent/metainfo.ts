@@ -75,6 +75,18 @@ export function parseInfo(bytes: Uint8Array, trackers: readonly string[] = [], w
   return readInfo(info, trackers, webSeeds)
 }
 
+/** Bytes of each piece of a torrent without v1 that ends with a file that others follow: shorter than a piece. undefined: there is none. */
+export function shortPieces({ pieces, files, pieceLength }: Metainfo): ReadonlyMap<number, number> | undefined {
+  const short = new Map<number, number>()
+  if (pieces) return undefined // there pad files are data like any other
+  let offset = 0
+  for (const { length, pad } of files) {
+    if (pad) short.set(Math.floor(offset / pieceLength), offset % pieceLength)
+    offset += length
+  }
+  return short.size > 0 ? short : undefined
+}
+
 /** SHA-256 of an info dictionary that has a v2 half (whose value nobody has checked yet); undefined for v1 alone. */
 export function v2HashOf(info: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
   const dict = decodeBencode(info, { anyOrder: true })

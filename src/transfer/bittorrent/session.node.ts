@@ -62,6 +62,8 @@ export interface SessionTorrent {
   readonly infoHash: Uint8Array
   /** undefined while only metadata is wanted. */
   readonly grid: Grid | undefined
+  /** Bytes of the pieces that end with a file of a torrent that only has v2: what follows them is no data and is never asked for. */
+  readonly pieceBytes: ReadonlyMap<number, number> | undefined
   /** Set when we can serve it. */
   readonly share: Share | undefined
   /** Info dictionary for others. */

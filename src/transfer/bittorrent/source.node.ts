@@ -310,10 +310,14 @@ export class PeerSource implements Source, SessionReader {
   }
 
   #open(run: Run, chunk: number, slot: Slot): OpenChunk {
+    const { grid, session } = this.#deps
+    const whole = slot.bytes.subarray(0, chunkLength(grid, chunk))
+    const bytes = session.torrent.pieceBytes?.get(chunk) ?? whole.length
+    whole.fill(0, bytes)
     const open: OpenChunk = {
       run,
       chunk,
-      target: slot.bytes.subarray(0, chunkLength(this.#deps.grid, chunk)),
+      target: whole.subarray(0, bytes),
       asked: 0,
       got: 0,
       again: []
