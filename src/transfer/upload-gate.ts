@@ -1,6 +1,6 @@
 /** Decides whether bytes may be served: free files to anybody, paid ones to tickets with credit, all within the upload limits. */
 import type { Clock } from '../base/clock.ts'
-import { TokenBucket } from '../base/token-bucket.ts'
+import { RateLimiter } from '../base/token-bucket.ts'
 import type { PaymentGate } from './payment-gate.ts'
 import type { Customer, Share, UploadGate } from './protocol.ts'
 import type { TicketBook } from './tickets.ts'
@@ -24,15 +24,19 @@ export interface UploadGateDeps {
   readonly onSent: (protocol: string, bytes: number) => void
 }
 
-export function createUploadGate(deps: UploadGateDeps, options: { readonly uploadLimit: number | undefined }): UploadGate {
-  const all = bucketOf(deps.clock, options.uploadLimit)
-  const perShare = new WeakMap<Share, TokenBucket>()
-  const limitOf = (share: Share): TokenBucket | undefined => {
-    const known = perShare.get(share)
-    if (known) return known
-    const made = bucketOf(deps.clock, deps.termsOf(share).uploadLimit)
-    if (made) perShare.set(share, made)
-    return made
+/** A gate that says how much to ask for at a time. */
+export interface PacedGate extends UploadGate {
+  /** Bytes of one `admit`, at most `most`, so that with a low limit and many readers each of them still gets something every second. */
+  pieceBytes(share: Share, most: number): number
+}
+
+export function createUploadGate(deps: UploadGateDeps, options: { readonly uploadLimit: number | undefined }): PacedGate {
+  const all = new RateLimiter(deps.clock, options.uploadLimit)
+  const perShare = new WeakMap<Share, RateLimiter>()
+  const limitOf = (share: Share): RateLimiter => {
+    let limit = perShare.get(share)
+    if (!limit) perShare.set(share, (limit = new RateLimiter(deps.clock, deps.termsOf(share).uploadLimit)))
+    return limit
   }
   return {
     async admit(share: Share, customer: Customer | undefined, chunk: number, bytes: number, signal: AbortSignal) {
@@ -44,16 +48,13 @@ export function createUploadGate(deps: UploadGateDeps, options: { readonly uploa
         })
         if (refusal !== undefined) return refusal
       }
-      await limitOf(share)?.take(bytes, signal)
-      await all?.take(bytes, signal)
+      await limitOf(share).take(bytes, signal)
+      await all.take(bytes, signal)
       deps.onAdmitted(share, bytes)
       return undefined
     },
+    pieceBytes: (share, most) => all.pieceBytes(limitOf(share).pieceBytes(most)),
     customerOf: (ticketId, share) => deps.tickets.customerOf(ticketId, share.fileId),
     sent: deps.onSent
   }
 }
-
-/** A tenth of a second may be saved up, so that a limit shows within 5 % even over short times. */
-const bucketOf = (clock: Clock, bytesPerSecond: number | undefined): TokenBucket | undefined =>
-  bytesPerSecond === undefined ? undefined : new TokenBucket(clock, bytesPerSecond, bytesPerSecond / 10)

@@ -5,20 +5,20 @@ import type { Clock } from '../../base/clock.ts'
 import { codeOf, hasCode } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import { chunkLength, chunkOffset } from '../grid.ts'
-import type { Customer, Share, ShareIndex, UploadGate } from '../protocol.ts'
+import type { Customer, Share, ShareIndex } from '../protocol.ts'
 import type { BufferPool } from './buffer-pool.ts'
 import type { CounterWindows } from './counter-window.ts'
 import { contentDisposition } from './file-name.ts'
 import { MAX_CHUNKS_CHECKED, MAX_HEADERS } from './limits.ts'
 import { type ByteRange, contentRange, parseRange } from './range.ts'
-import { openBody } from './send-body.node.ts'
+import { type Gate, openBody } from './send-body.node.ts'
 import { answerMac, readTicketHeaders, requestMac, sameMac } from './ticket-mac.ts'
 
 export interface ServeContext {
   /** Name for figures: "http" or "https". */
   readonly protocol: string
   readonly shares: ShareIndex
-  readonly gate: UploadGate
+  readonly gate: Gate
   readonly clock: Clock
   readonly log: Logger
   readonly pool: BufferPool

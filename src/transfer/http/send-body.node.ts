@@ -6,13 +6,17 @@
 import type { ServerResponse } from 'node:http'
 import { KithError } from '../../base/errors.ts'
 import type { Customer, Share, UploadGate } from '../protocol.ts'
+import type { PacedGate } from '../upload-gate.ts'
 import type { BufferPool } from './buffer-pool.ts'
 import { READ_BYTES } from './limits.ts'
 import type { ByteRange } from './range.ts'
 
+/** A gate that may say how much to ask for at a time (../upload-gate.ts). */
+export type Gate = UploadGate & Partial<Pick<PacedGate, 'pieceBytes'>>
+
 interface BodyDeps {
   readonly protocol: string
-  readonly gate: UploadGate
+  readonly gate: Gate
   readonly pool: BufferPool
   readonly writeStallMs: number
 }
@@ -98,7 +102,8 @@ export class Body implements AsyncDisposable {
     const at = this.#at
     const chunk = Math.floor(at / this.#share.grid.chunkBytes)
     if (!this.#share.has(chunk)) throw new KithError('CHUNK_MISSING', 'a chunk of a long range is not there', { chunk })
-    const length = Math.min(READ_BYTES, this.#end - at, this.#endOfPiece(chunk) - at)
+    const most = this.#deps.gate.pieceBytes?.(this.#share, READ_BYTES) ?? READ_BYTES
+    const length = Math.min(most, this.#end - at, this.#endOfPiece(chunk) - at)
     this.#at += length
     const buffer = this.#deps.pool.take()
     await this.#share.read(at, length, buffer.length === length ? buffer : buffer.subarray(0, length))

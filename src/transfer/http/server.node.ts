@@ -9,7 +9,7 @@ import type { Clock } from '../../base/clock.ts'
 import { codeOf, KithError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import type { TlsIdentity } from '../../platform/x509.node.ts'
-import type { ShareIndex, UploadGate } from '../protocol.ts'
+import type { ShareIndex } from '../protocol.ts'
 import { BufferPool } from './buffer-pool.ts'
 import { CounterWindows } from './counter-window.ts'
 import {
@@ -24,6 +24,7 @@ import {
   WRITE_STALL_MS
 } from './limits.ts'
 import { ListenerGuard, type ListenerLimits, listenerLimitDefaults } from './listener-guard.node.ts'
+import type { Gate } from './send-body.node.ts'
 import { TLS_CIPHERS } from './tls-ciphers.ts'
 import { Turns } from './turns.node.ts'
 
@@ -37,7 +38,7 @@ export interface Common {
 
 export interface HttpServerDeps {
   readonly shares: ShareIndex
-  readonly gate: UploadGate
+  readonly gate: Gate
   readonly clock: Clock
   readonly log: Logger
   /** From `makeCommon`; its own when undefined. */
