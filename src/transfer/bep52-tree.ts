@@ -1,7 +1,7 @@
 /**
  * BitTorrent v2's Merkle tree (BEP 52): SHA-256 over blocks of 16 KiB, paired without prefixes, filled up to a power of two with leaves
  * of 32 zero bytes. The last block is hashed as short as it is. A layer of height h has nodes that cover 2^h blocks; the `pieces root`
- * is the top. What hash requests ask for and how it is checked is in bep52-proof.ts.
+ * is the top. Hash requests are answered and checked in bittorrent/hashes.ts.
  */
 import { sha256 } from '#hash'
 import { concatBytes } from '../base/bytes.ts'
@@ -54,7 +54,7 @@ export function layerAbove(nodes: Uint8Array, height: number): Uint8Array<ArrayB
 export function treeTop(nodes: Uint8Array, height = 0, top: number = height + heightOf(nodes.length / HASH)): Uint8Array {
   let layer = nodes
   for (let h = height; h < top; h++) layer = layerAbove(layer, h)
-  return layer.slice(0, HASH)
+  return new Uint8Array(layer.subarray(0, HASH))
 }
 
 /** Height of the tree of one piece: the piece's own, or that of the whole file when it is not larger than a piece. */

@@ -4,13 +4,17 @@
  */
 import { Worker } from 'node:worker_threads'
 import { KithError } from '../base/errors.ts'
+import { pieceHeight } from './bep52-tree.ts'
 import { chunkLength, chunkOffset, type Grid } from './grid.ts'
 import type { PoolSlot } from './slot-pool.ts'
-import type { VerifyData, VerifyDone, VerifyJob } from './verify-worker.node.ts'
+import type { TreeShape, VerifyData, VerifyDone, VerifyJob } from './verify-worker.node.ts'
 import { workerUrl } from './worker-url.node.ts'
 
 export type ChunkHashes =
-  | { readonly algorithm: 'sha256' | 'sha1'; readonly of: (chunk: number) => Uint8Array }
+  /** md4: the chunks are ed2k parts. */
+  | { readonly algorithm: 'sha256' | 'sha1' | 'md4'; readonly of: (chunk: number) => Uint8Array }
+  /** BEP 52: the chunks are pieces. Without `shape` they are those of one file. */
+  | { readonly algorithm: 'sha256-tree'; readonly of: (chunk: number) => Uint8Array; readonly shape?: (chunk: number) => TreeShape }
   /** A plain URL without any known hash: bytes are written as they come and only the whole is hashed. */
   | { readonly algorithm: 'none' }
 
@@ -51,7 +55,7 @@ export class ChunkVerifier implements AsyncDisposable {
   /** Starts both workers on an existing part file. */
   static open(grid: Grid, hashes: ChunkHashes, path: string, buffer: SharedArrayBuffer): ChunkVerifier {
     const recorded = new SharedArrayBuffer(4)
-    const data: VerifyData = { path, buffer, chunkBytes: grid.chunkBytes, recorded }
+    const data: VerifyData = { path, buffer, chunkBytes: grid.chunkBytes, recorded, md4: hashes.algorithm === 'md4' }
     const options = {
       execArgv: [],
       stdout: false,
@@ -79,13 +83,20 @@ export class ChunkVerifier implements AsyncDisposable {
       length: chunkLength(this.#grid, chunk),
       offset: chunkOffset(this.#grid, chunk),
       algorithm,
-      expected
+      expected,
+      tree: this.#shapeOf(chunk)
     }
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject })
       this.#batch.push(job)
       this.#flush()
     })
+  }
+
+  #shapeOf(chunk: number): TreeShape | undefined {
+    if (this.#hashes.algorithm !== 'sha256-tree') return undefined
+    const { size, chunkBytes } = this.#grid
+    return this.#hashes.shape?.(chunk) ?? { bytes: chunkLength(this.#grid, chunk), height: pieceHeight(size, chunkBytes) }
   }
 
   /** Says that the first `bytes` bytes of the file are verified and written. */
