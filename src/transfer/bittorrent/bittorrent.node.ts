@@ -4,6 +4,7 @@ import { resolveAndCheck } from '../address-filter.node.ts'
 import { makeGrid } from '../grid.ts'
 import type { Endpoint, Source, TransferProtocol } from '../protocol.ts'
 import { openAnnouncer } from './announcer.node.ts'
+import type { EncryptionMode } from './encryption.ts'
 import { type HubDeps, PeerHub } from './hub.node.ts'
 import { READY_MS } from './limits.ts'
 import { type ListenerOptions, openListener } from './listener.node.ts'
@@ -15,7 +16,7 @@ import { Swarm } from './swarm.node.ts'
 import type { AddressTrust, CheckAddress } from './tracker.node.ts'
 import type { PeerAddress } from './urls.ts'
 
-export interface BitTorrentDeps extends HubDeps {
+export interface BitTorrentDeps extends Omit<HubDeps, 'encryption'> {
   /** Rules for addresses that trackers, links and peers name: by default only public ones, unless the user gave the address. */
   readonly checkAddress?: CheckAddress
 }
@@ -47,12 +48,14 @@ export interface SwarmRequest extends PeerHints {
 export interface BitTorrentOptions {
   /** undefined: nobody can connect to us. */
   readonly listen?: ListenerOptions | undefined
+  /** "allowed" unless it is said. */
+  readonly encryption?: EncryptionMode | undefined
 }
 
 /** Starts BitTorrent: it serves `deps.shares` from the moment this resolves. @throws PORT_UNAVAILABLE */
 export async function openBitTorrent(deps: BitTorrentDeps, options: BitTorrentOptions = {}): Promise<BitTorrent> {
   await using stack = new AsyncDisposableStack()
-  const hub = stack.use(new PeerHub(deps))
+  const hub = stack.use(new PeerHub({ ...deps, encryption: options.encryption ?? 'allowed' }))
   if (options.listen) stack.use(await openListener(hub, options.listen))
   return new BitTorrent(deps, hub, stack.move())
 }
@@ -120,7 +123,14 @@ export class BitTorrent implements TransferProtocol {
 
   /** Keeps a share announced at trackers until disposed. */
   announceShare(infoHash: Uint8Array, trackers: readonly string[], trust: AddressTrust): AsyncDisposable {
-    return this.#announce({ infoHash, trackers, trust, left: () => 0 })
+    const known = this.#hub.encryption.know(infoHash)
+    const announcer = this.#announce({ infoHash, trackers, trust, left: () => 0 })
+    return {
+      [Symbol.asyncDispose]: async () => {
+        known[Symbol.dispose]()
+        await announcer[Symbol.asyncDispose]()
+      }
+    }
   }
 
   /**

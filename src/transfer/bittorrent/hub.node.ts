@@ -10,6 +10,7 @@ import { KithError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Grid } from '../grid.ts'
 import type { Share, ShareIndex, Ticket, UploadGate } from '../protocol.ts'
+import { Encryption, type EncryptionMode } from './encryption.ts'
 import { isCutOf } from './file-tree.ts'
 import { HashServer } from './hashes-server.node.ts'
 import { type Handshake, protocolError } from './messages.ts'
@@ -25,6 +26,8 @@ export interface HubDeps {
   readonly gate: UploadGate
   /** What carries the connections, as the gate's figures and sources name it; "bittorrent" unless it is said. */
   readonly protocol?: string
+  /** Of TCP connections; "allowed" unless it is said. */
+  readonly encryption?: EncryptionMode
 }
 
 /** A download that also takes peers who connect to us. */
@@ -60,6 +63,7 @@ export class PeerHub implements AsyncDisposable {
   readonly peerId: Uint8Array = concatBytes(PEER_ID_PREFIX, randomBytes(12))
   /** Set by the listener. */
   listenPort: number = 0
+  readonly encryption: Encryption
   readonly #deps: HubDeps
   readonly #wires = new Set<PeerWire>()
   readonly #sessions = new Set<PeerSession>()
@@ -71,12 +75,27 @@ export class PeerHub implements AsyncDisposable {
 
   constructor(deps: HubDeps) {
     this.#deps = deps
+    this.encryption = new Encryption(deps.clock, deps.encryption ?? 'allowed')
     this.#hashes = new HashServer(deps.clock)
   }
 
   /** Connects to a checked address and shakes hands. @throws SOURCE_LOST, SOURCE_LIED */
-  dial(address: PeerAddress, torrent: DialTorrent, signal: AbortSignal): Promise<PeerSession> {
-    return this.dialOver(formatPeerAddress(address), options => PeerWire.dial(address.host, address.port, options, signal), torrent, signal)
+  async dial(address: PeerAddress, torrent: DialTorrent, signal: AbortSignal): Promise<PeerSession> {
+    const { mode } = this.encryption
+    let wire: PeerWire | undefined
+    const connect = (encrypted: boolean): Promise<PeerSession> => {
+      const more = encrypted ? this.encryption.outgoing(torrent.infoHash) : {}
+      const open = async (options: PeerWireOptions): Promise<PeerWire> =>
+        (wire = await PeerWire.dial(address.host, address.port, { ...options, ...more }, signal))
+      return this.dialOver(formatPeerAddress(address), open, torrent, signal)
+    }
+    try {
+      return await connect(mode === 'required')
+    } catch (error) {
+      // Hanging up on a plain handshake is how a peer says that it wants an encrypted one.
+      if (mode !== 'allowed' || !wire?.refused || signal.aborted || this.#closed) throw error
+      return await connect(true)
+    }
   }
 
   /** Shakes hands over a connection that `connect` makes. @param address for logs and keys @throws SOURCE_LOST, SOURCE_LIED */
@@ -118,7 +137,8 @@ export class PeerHub implements AsyncDisposable {
 
   /** Takes a socket that connected to us; unknown torrents are closed at once. */
   accept(socket: Socket, address: string): PeerWire {
-    return this.acceptOver(address, options => PeerWire.accept(socket, options))
+    const encryption = this.encryption.incoming(socket.remoteAddress ?? address)
+    return this.acceptOver(address, options => PeerWire.accept(socket, { ...options, ...encryption }))
   }
 
   /** Takes a connection that somebody else began; unknown torrents are closed at once. */
@@ -148,8 +168,10 @@ export class PeerHub implements AsyncDisposable {
     const v2 = this.#factsOf(download.info).v2?.subarray(0, 20)
     const keys = [download.infoHash, ...(v2 ? [v2] : [])].map(bytesToHex)
     for (const key of keys) this.#downloads.set(key, download)
+    const known = [download.infoHash, ...(v2 ? [v2] : [])].map(hash => this.encryption.know(hash))
     return {
       [Symbol.dispose]: () => {
+        for (const k of known) k[Symbol.dispose]()
         for (const key of keys) if (this.#downloads.get(key) === download) this.#downloads.delete(key)
       }
     }

@@ -134,3 +134,10 @@ export const READ_BYTES: number = 256 * 1024
 export const READY_MS = 2_000
 /** A run that ends while the socket reads straight into its slot waits so long for the rest of that block, then closes the connection. */
 export const LINGER_MS = 500
+
+/** Encryption handshake: longest padding of each part, and of the payload that comes with it. */
+export const MAX_MSE_PAD_BYTES = 512
+export const MAX_MSE_PAYLOAD_BYTES = 4_096
+/** Encryption handshakes a second that one address may begin, and at once: each costs two powers of a 768-bit number. */
+export const MSE_PER_SECOND = 2
+export const MSE_BURST = 20

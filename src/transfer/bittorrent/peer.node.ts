@@ -5,10 +5,22 @@
  * for silence; none is on the data path.
  */
 import { connect, type Socket } from 'node:net'
+import { concatBytes } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { codeOf, KithError, textOf } from '../../base/errors.ts'
+import type { Rc4 } from '../ed2k/rc4.ts'
 import type { Grid } from '../grid.ts'
-import { CARE_MS, HANDSHAKE_MS, KEEP_ALIVE_MS, MAX_SEND_QUEUE_BYTES, READ_BYTES, SILENCE_MS, WRITE_STALL_MS } from './limits.ts'
+import type { WireEncryption } from './encryption.ts'
+import {
+  CARE_MS,
+  HANDSHAKE_MS,
+  KEEP_ALIVE_MS,
+  MAX_MSE_PAYLOAD_BYTES,
+  MAX_SEND_QUEUE_BYTES,
+  READ_BYTES,
+  SILENCE_MS,
+  WRITE_STALL_MS
+} from './limits.ts'
 import {
   type Block,
   checkBlock,
@@ -26,6 +38,7 @@ import {
   readU32,
   startsLikeHandshake
 } from './messages.ts'
+import type { MseHandshake } from './mse.ts'
 
 /** What a connection does with what it receives. Whatever these throw closes the connection. */
 export interface PeerHandler {
@@ -62,7 +75,7 @@ export interface ByteStreamEvents {
   gone(): void
 }
 
-export interface PeerWireOptions {
+export interface PeerWireOptions extends WireEncryption {
   readonly clock: Clock
   /** "192.0.2.1:6881", for logs and keys. */
   readonly address: string
@@ -87,6 +100,14 @@ export class PeerWire implements AsyncDisposable {
   readonly #watch: Promise<void>
   #socket: ByteStream | undefined
   #handler: PeerHandler | undefined
+  /** Set while an encryption handshake is under way. */
+  #mse: MseHandshake | undefined
+  #encrypt: Rc4 | undefined
+  #decrypt: Rc4 | undefined
+  #encrypted = false
+  /** What was written while an encryption handshake is under way. */
+  #held: { readonly bytes: Uint8Array; readonly done: (() => void) | undefined }[] = []
+  #refused = false
   #error: KithError | undefined
   #block: Block | undefined
   #blockLeft = 0
@@ -133,6 +154,7 @@ export class PeerWire implements AsyncDisposable {
     try {
       await Promise.race([connected.promise, wire.ended])
       if (wire.#error) throw wire.#error
+      wire.#beginEncryption()
       return wire
     } finally {
       signal.removeEventListener('abort', onAbort)
@@ -168,19 +190,36 @@ export class PeerWire implements AsyncDisposable {
     return this.#error
   }
 
+  /** The other side ended the connection before it had said anything: it may want encryption. */
+  get refused(): boolean {
+    return this.#refused
+  }
+  /** The connection began with an encryption handshake. */
+  get encrypted(): boolean {
+    return this.#encrypted
+  }
+
   sendHandshake(handshake: Handshake): void {
     this.write(encodeHandshake(handshake))
   }
   send(message: Message): void {
     this.write(encodeMessage(message))
   }
-  /** Queues bytes that must not change until `done`; closes a peer that asks without ever reading. */
+  /**
+   * Queues bytes that must not change until `done`, and are not the caller's until then: they may be encrypted in place. Closes a peer
+   * that asks without ever reading.
+   */
   write(bytes: Uint8Array, done?: () => void): void {
     const socket = this.#socket
     if (this.#error || !socket) {
       done?.()
       return
     }
+    if (this.#mse) {
+      this.#held.push({ bytes, done })
+      return
+    }
+    this.#encrypt?.apply(bytes)
     this.#lastSendMs = this.#options.clock.monotonic()
     if (socket.writableLength === 0) this.#lastDrainMs = this.#lastSendMs
     socket.write(bytes, () => {
@@ -204,6 +243,7 @@ export class PeerWire implements AsyncDisposable {
     if (this.#error) return
     this.#error = error
     this.#stop.abort()
+    for (const { done } of this.#held.splice(0)) done?.()
     if (this.#socket) this.#socket.destroy()
     else this.#gone.resolve()
     this.#handler?.closed(error)
@@ -216,6 +256,12 @@ export class PeerWire implements AsyncDisposable {
 
   #use(socket: Socket): void {
     this.#socket = socket
+    const onEnd = (): void => {
+      if (!this.#error && !this.#handler && this.#restLength === 0) this.#refused = true
+    }
+    socket.on('error', onEnd)
+    socket.on('end', onEnd)
+    socket.on('close', onEnd)
     socket.on('error', cause =>
       this.close(new KithError('SOURCE_LOST', `the connection failed: ${textOf(cause)}`, { code: codeOf(cause) }, { cause }))
     )
@@ -253,7 +299,10 @@ export class PeerWire implements AsyncDisposable {
   #read(bytes: Uint8Array): void {
     if (this.#error) return
     this.#lastReadMs = this.#options.clock.monotonic()
-    this.#guard(() => this.#consume(bytes))
+    this.#guard(() => {
+      this.#decrypt?.apply(bytes)
+      this.#consume(bytes)
+    })
   }
 
   /** Whatever a handler throws ends the connection, never the process. */
@@ -274,6 +323,7 @@ export class PeerWire implements AsyncDisposable {
   #readDirect(length: number): void {
     if (this.#error) return
     this.#lastReadMs = this.#options.clock.monotonic()
+    if (this.#decrypt && this.#direct) this.#decrypt.apply(this.#direct.subarray(0, length))
     this.#blockLeft -= length
     if (this.#blockLeft === 0) this.#guard(() => this.#finishBlock())
   }
@@ -354,10 +404,47 @@ export class PeerWire implements AsyncDisposable {
   }
 
   #parseHandshake(b: Uint8Array): number {
-    if (!startsLikeHandshake(b)) throw protocolError('not a BitTorrent handshake')
+    if (this.#mse) return this.#shake(this.#mse, b)
+    if (!startsLikeHandshake(b)) {
+      this.#mse = this.#encrypted ? undefined : this.#options.onEncrypted?.()
+      if (!this.#mse) throw protocolError('not a BitTorrent handshake')
+      return this.#shake(this.#mse, b)
+    }
+    if (this.#options.onlyEncrypted && !this.#encrypted) throw protocolError('a handshake that is not encrypted')
     if (b.length < HANDSHAKE_BYTES) return this.#wait(HANDSHAKE_BYTES)
     this.#handler = this.#options.onHandshake(decodeHandshake(b.subarray(0, HANDSHAKE_BYTES)), this)
     return HANDSHAKE_BYTES
+  }
+
+  #beginEncryption(): void {
+    const initiator = this.#options.encryption?.(() => this.#takeHeld())
+    if (!initiator) return
+    this.write(initiator.start())
+    this.#mse = initiator
+  }
+
+  /** What goes with the encryption handshake: all that waits, or nothing when that is too much. */
+  #takeHeld(): Uint8Array {
+    if (this.#held.reduce((n, h) => n + h.bytes.length, 0) > MAX_MSE_PAYLOAD_BYTES) return new Uint8Array()
+    const held = this.#held.splice(0)
+    for (const { done } of held) done?.()
+    return concatBytes(...held.map(h => h.bytes))
+  }
+
+  /** One step of the encryption handshake; takes all of `b`. */
+  #shake(mse: MseHandshake, b: Uint8Array): number {
+    const { send, done } = mse.push(b)
+    if (done) {
+      this.#mse = undefined
+      this.#encrypted = true
+    }
+    if (send && this.#socket) this.#socket.write(send, () => {})
+    if (!done) return b.length
+    this.#encrypt = done.encrypt
+    this.#decrypt = done.decrypt
+    for (const { bytes, done: written } of this.#held.splice(0)) this.write(bytes, written)
+    this.#consume(done.rest)
+    return b.length
   }
 
   #wait(bytes: number): 0 {
