@@ -8,7 +8,7 @@ import { makePrivateFolder, writeFileDurably } from '../platform/files.node.ts'
 import { CHUNK_BYTES } from '../wire/limits.ts'
 import { type BitTorrent, openBitTorrent, type PeerHints } from './bittorrent/bittorrent.node.ts'
 import { formatMagnet } from './bittorrent/magnet.ts'
-import { infoOfShare, makeTorrent } from './bittorrent/metainfo.ts'
+import { infoOfShare, infosOfShare, makeTorrent } from './bittorrent/metainfo.ts'
 import { type PeerAddress, parsePeerAddress } from './bittorrent/urls.ts'
 import type { V2Digest } from './digests.ts'
 import type { FeedContext } from './plan.node.ts'
@@ -49,12 +49,12 @@ type SharedContent = Pick<Share, 'name' | 'grid' | 'pieces' | 'v2'>
 /** v1 info-hash of a share that has pieces, as its offer carries it; empty otherwise. */
 export const infoHashOf = (share: SharedContent): Uint8Array => infoOfShare(share)?.infoHash ?? new Uint8Array()
 
-/** Every hash by which peers may ask for a share and trackers list it, 20 bytes each: v1, and v2 cut when it is a hybrid. */
-export function infoHashesOf(share: SharedContent): readonly Uint8Array[] {
-  const made = infoOfShare(share)
-  if (!made) return []
-  return made.infoHashV2 ? [made.infoHash, made.infoHashV2.slice(0, 20)] : [made.infoHash]
-}
+/**
+ * Every hash by which peers may ask for a share and trackers list it, 20 bytes each: of a hybrid v1, v2 cut, and the plain v1 torrent
+ * that is served beside it for programs that cannot read a hybrid.
+ */
+export const infoHashesOf = (share: SharedContent): readonly Uint8Array[] =>
+  infosOfShare(share).flatMap(m => (m.infoHashV2 ? [m.infoHash, m.infoHashV2.slice(0, 20)] : [m.infoHash]))
 
 export interface MadeTorrent {
   /** v1: 20 bytes. */
@@ -67,7 +67,10 @@ export interface MadeTorrent {
   readonly bytes: Uint8Array
 }
 
-/** Info-hashes, magnet link and .torrent bytes. Names no tracker but those given. */
+/**
+ * Info-hashes, magnet link and .torrent bytes: a hybrid with `v2`, the plain torrent without it (a share that has both is served as both).
+ * Names no tracker but those given.
+ */
 export function torrentOf({ name, size, pieces, v2, trackers }: TorrentContent): MadeTorrent {
   const { bytes, infoHash, infoHashV2 } = makeTorrent({ name, size, pieces, v2, pieceLength: CHUNK_BYTES, trackers })
   return { infoHash, infoHashV2, bytes, magnet: formatMagnet({ infoHash, infoHashV2, name, trackers }) }

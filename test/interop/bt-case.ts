@@ -1,6 +1,6 @@
 /**
- * One third-party program against our BitTorrent, both ways at once: it fetches a file from us, and we fetch one that it seeds (by
- * magnet: metadata first). Run by bittorrent.test.ts inside a network namespace: node bt-case.ts PROGRAM HOST
+ * One third-party program against our BitTorrent, both ways at once, with torrents that we made (hybrids where it can read them): it fetches a file from us, and
+ * we fetch one that it seeds (by magnet: metadata first). Run by bittorrent.test.ts inside a network namespace: node bt-case.ts PROGRAM HOST
  * Prints one JSON line; exits 0 only when both files have the right SHA-256.
  */
 import type { ChildProcess } from 'node:child_process'
@@ -13,12 +13,14 @@ import { systemClock } from '../../src/base/clock.ts'
 import { createLogger } from '../../src/base/log.ts'
 import { type BitTorrent, openBitTorrent } from '../../src/transfer/bittorrent/bittorrent.node.ts'
 import { formatMagnet, parseMagnet } from '../../src/transfer/bittorrent/magnet.ts'
-import { infoOfShare, type Metainfo, makeTorrent, parseTorrent } from '../../src/transfer/bittorrent/metainfo.ts'
+import { type Metainfo, makeTorrent, parseTorrent } from '../../src/transfer/bittorrent/metainfo.ts'
 import { type Grid, makeGrid } from '../../src/transfer/grid.ts'
 import type { Source } from '../../src/transfer/protocol.ts'
+import { infoHashesOf } from '../../src/transfer/torrents.node.ts'
 import { eventually, MemoryDelivery, MemoryShare, shareIndex, TestGate } from '../kits/transfer-doubles.ts'
-import { type Program, programs } from './bt-programs.ts'
+import { type Program, programs, stop } from './bt-programs.ts'
 import { openTestTracker, type TestTracker } from './bt-tracker.ts'
+import { v2DigestOf } from './bt-v2.ts'
 
 const SIZE = 9 * 2 ** 20 + 12_345
 const DEADLINE_MS = 55_000
@@ -114,24 +116,30 @@ async function main(name: string, host: string): Promise<void> {
   for (const d of Object.values(dirs)) mkdirSync(d)
   try {
     await using tracker = await openTestTracker(host)
-    const ours = new MemoryShare(new Uint8Array(randomBytes(SIZE)), { name: `from-us-${name}.bin` })
+    const content = new Uint8Array(randomBytes(SIZE))
+    const ours = new MemoryShare(content, { name: `from-us-${name}.bin`, v2: v2DigestOf(content) })
     const theirs = new Uint8Array(randomBytes(SIZE))
     const grid = makeGrid(SIZE)
     const seedName = `from-${name}.bin`
     writeFileSync(join(dirs.seed, seedName), theirs)
-    const leech = makeTorrent({ name: ours.name, size: SIZE, pieceLength: grid.chunkBytes, pieces: ours.pieces, trackers: [tracker.url] })
+    const v2 = !program.onlyV1
+    const leech = makeTorrent({ ...ours, v2: v2 ? ours.v2 : undefined, size: SIZE, pieceLength: grid.chunkBytes, trackers: [tracker.url] })
     const seed = makeTorrent({
       name: seedName,
       size: SIZE,
       pieceLength: grid.chunkBytes,
       pieces: pieceHashes(theirs, grid),
+      v2: v2 ? v2DigestOf(theirs) : undefined,
       trackers: [tracker.url]
     })
     writeFileSync(join(folder, 'leech.torrent'), leech.bytes)
     writeFileSync(join(folder, 'seed.torrent'), seed.bytes)
     const gate = new TestGate()
     const log = createLogger(line => process.stderr.write(`${line}\n`), process.env['KITH_DEBUG'] ? 'debug' : 'silent')
-    const shares = shareIndex([ours], s => infoOfShare(s)!.infoHash)
+    const shares = {
+      ...shareIndex([ours]),
+      byInfoHash: (hex: string) => (infoHashesOf(ours).map(bytesToHex).includes(hex) ? ours : undefined)
+    }
     await using bt = await openBitTorrent({ clock: systemClock, log, shares, gate }, { listen: { host, port: 0 } })
     await using _announced = bt.announceShare(leech.infoHash, [tracker.url], 'given')
     await eventually('we are announced', () => tracker.peersOf(bytesToHex(leech.infoHash)).length > 0)
@@ -141,7 +149,7 @@ async function main(name: string, host: string): Promise<void> {
       host,
       ourPort: bt.port,
       leechTorrent: join(folder, 'leech.torrent'),
-      leechMagnet: formatMagnet({ infoHash: leech.infoHash, name: ours.name, trackers: [tracker.url] }),
+      leechMagnet: formatMagnet({ ...leech, name: ours.name, trackers: [tracker.url] }),
       leechFolder: dirs.leech,
       seedTorrent: join(folder, 'seed.torrent'),
       seedFolder: dirs.seed
@@ -152,7 +160,7 @@ async function main(name: string, host: string): Promise<void> {
     let theirMs = 0
     let ourMs = 0
     const [collector] = await Promise.all([
-      fetchFrom(bt, formatMagnet({ infoHash: seed.infoHash }), program, tracker, known).finally(() => {
+      fetchFrom(bt, formatMagnet(seed), program, tracker, known).finally(() => {
         ourMs = performance.now() - began
       }),
       eventually(
@@ -178,16 +186,6 @@ async function main(name: string, host: string): Promise<void> {
     await Promise.all(children.map(stop))
     rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
   }
-}
-
-/** SIGTERM, and SIGKILL for those that take their time. */
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const gone = new Promise(resolve => child.once('exit', resolve))
-  child.kill('SIGTERM')
-  const timer = setTimeout(() => child.kill('SIGKILL'), 2000)
-  await gone
-  clearTimeout(timer)
 }
 
 await main(process.argv[2]!, process.argv[3]!)

@@ -25,6 +25,8 @@ export interface Program {
   readonly command: string
   /** It only connects to us, and is not told where we could reach it. */
   readonly dialsUs?: boolean
+  /** It does not get through the empty key in a v2 file tree: it is given the plain v1 torrent, which Kith serves too. */
+  readonly onlyV1?: boolean
   run(job: Job): Promise<ChildProcess[]>
 }
 
@@ -43,6 +45,7 @@ const start = (command: string, args: readonly string[], env: Record<string, str
 const aria2: Program = {
   package: 'aria2',
   command: 'aria2c',
+  onlyV1: true,
   run: async job => {
     const common = [
       '--no-conf',
@@ -72,6 +75,7 @@ const aria2: Program = {
 const transmission: Program = {
   package: 'transmission-daemon',
   command: 'transmission-daemon',
+  onlyV1: true, // 3.00; 4 can
   run: async job => {
     mkdirSync(job.folder, { recursive: true })
     const settings = {
@@ -187,3 +191,13 @@ const libtorrent: Program = {
 }
 
 export const programs: Readonly<Record<string, Program>> = { aria2, transmission, qbittorrent, libtorrent }
+
+/** SIGTERM, and SIGKILL for those that take their time. */
+export async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const gone = new Promise(resolve => child.once('exit', resolve))
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), 2000)
+  await gone
+  clearTimeout(timer)
+}

@@ -14,9 +14,9 @@ import { Encryption, type EncryptionMode } from './encryption.ts'
 import { isCutOf } from './file-tree.ts'
 import { HashServer } from './hashes-server.node.ts'
 import { type Handshake, protocolError } from './messages.ts'
-import { infoOfShare, parseInfo, shortPieces, v2HashOf } from './metainfo.ts'
+import { infosOfShare, type MadeInfo, parseInfo, shortPieces, v2HashOf } from './metainfo.ts'
 import { PeerWire, type PeerWireOptions } from './peer.node.ts'
-import { PeerSession, type SessionTorrent } from './session.node.ts'
+import { PeerSession, type SessionExchange, type SessionTorrent } from './session.node.ts'
 import { formatPeerAddress, type PeerAddress } from './urls.ts'
 
 export interface HubDeps {
@@ -26,6 +26,8 @@ export interface HubDeps {
   readonly gate: UploadGate
   /** What carries the connections, as the gate's figures and sources name it; "bittorrent" unless it is said. */
   readonly protocol?: string
+  /** Peer exchange; left out: it is off. */
+  readonly exchange?: SessionExchange
   /** Of TCP connections; "allowed" unless it is said. */
   readonly encryption?: EncryptionMode
 }
@@ -35,6 +37,8 @@ export interface Downloading {
   readonly infoHash: Uint8Array
   readonly grid: Grid
   readonly info: Uint8Array | undefined
+  /** BEP 27: its peers are not told of each other. */
+  readonly private?: boolean | undefined
   /** Called with the session of a peer that connected to us. */
   onPeer(session: PeerSession): void
 }
@@ -46,6 +50,8 @@ export interface DialTorrent {
   readonly infoHashV2?: Uint8Array | undefined
   readonly grid: Grid | undefined
   readonly info?: Uint8Array | undefined
+  /** BEP 27; undefined: not known. */
+  readonly private?: boolean | undefined
   readonly ticket?: Ticket | undefined
 }
 
@@ -68,7 +74,7 @@ export class PeerHub implements AsyncDisposable {
   readonly #wires = new Set<PeerWire>()
   readonly #sessions = new Set<PeerSession>()
   readonly #downloads = new Map<string, Downloading>()
-  readonly #infoOfShare = new WeakMap<Share, Uint8Array>()
+  readonly #infosOfShare = new WeakMap<Share, readonly MadeInfo[]>()
   readonly #factsOfInfo = new WeakMap<Uint8Array, InfoFacts>()
   readonly #hashes: HashServer
   #closed = false
@@ -149,7 +155,7 @@ export class PeerHub implements AsyncDisposable {
       incoming: true,
       onHandshake: (remote, w) => {
         const download = this.#downloads.get(bytesToHex(remote.infoHash))
-        const torrent = this.#torrent({ infoHash: remote.infoHash, grid: download?.grid, info: download?.info }, download?.infoHash)
+        const torrent = this.#torrent({ infoHash: remote.infoHash, grid: download?.grid, info: download?.info, private: download && (download.private ?? false) }, download?.infoHash)
         if (!torrent.grid) throw new KithError('SOURCE_LOST', 'a peer asks for a torrent that is not here')
         const { v2 } = this.#factsOf(torrent.info)
         // Who asks by v1 and says it knows v2 is answered with v2 (BEP 52, upgrade path): only then will it ask us for hashes.
@@ -204,13 +210,9 @@ export class PeerHub implements AsyncDisposable {
   }
 
   #info(share: Share, infoHash: Uint8Array): Uint8Array | undefined {
-    const known = this.#infoOfShare.get(share)
-    if (known) return known
-    const made = infoOfShare(share)
-    const { infoHashV2 } = made ?? {}
-    if (!made || !(equalBytes(made.infoHash, infoHash) || (infoHashV2 && isCutOf(infoHash, infoHashV2)))) return undefined
-    this.#infoOfShare.set(share, made.info)
-    return made.info
+    let made = this.#infosOfShare.get(share)
+    if (!made) this.#infosOfShare.set(share, (made = infosOfShare(share)))
+    return made.find(m => equalBytes(m.infoHash, infoHash) || (m.infoHashV2 && isCutOf(infoHash, m.infoHashV2)))?.info
   }
 
   #factsOf(info: Uint8Array | undefined): InfoFacts {

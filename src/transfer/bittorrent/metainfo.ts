@@ -150,6 +150,16 @@ export interface SharedContent {
 export const infoOfShare = ({ name, grid, pieces, v2 }: SharedContent): MadeInfo | undefined =>
   pieces && makeInfo({ name, size: grid.size, pieceLength: grid.chunkBytes, pieces, v2 })
 
+/**
+ * All info dictionaries under which a share is served: the hybrid, and plain v1 for programs that do not get through a file tree with
+ * its empty keys (aria2 1.36 hashes it wrongly, Transmission 3 refuses it).
+ */
+export function infosOfShare(share: SharedContent): readonly MadeInfo[] {
+  const made = infoOfShare(share)
+  const plain = made?.infoHashV2 && infoOfShare({ name: share.name, grid: share.grid, pieces: share.pieces })
+  return [made, plain].filter(m => m !== undefined)
+}
+
 /** A .torrent file. No tracker is added: without `trackers` it names none. */
 export function makeTorrent(
   content: TorrentContent & { readonly trackers?: readonly string[] }
