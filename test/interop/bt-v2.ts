@@ -1,5 +1,6 @@
-/** BitTorrent v2's digest (BEP 52) in the plainest way, for tests: nothing of Kith's own is used. */
+/** BitTorrent v2's digest (BEP 52) in the plainest way, for tests, and torrents that only have v2, which Kith does not make. */
 import { createHash } from 'node:crypto'
+import { BDict, bdict, encodeBencode } from '../../src/transfer/bittorrent/bencode.ts'
 
 const BLOCK = 16 * 1024
 const sha256 = (...parts: readonly Uint8Array[]): Buffer => parts.reduce((h, p) => h.update(p), createHash('sha256')).digest()
@@ -26,4 +27,29 @@ export function v2DigestOf(
   const height = Math.log2(pieceLength / BLOCK)
   if (height >= layers.length - 1) return { root, layer: root }
   return { root, layer: new Uint8Array(Buffer.concat(layers[height]!.slice(0, Math.ceil(content.length / pieceLength)))) }
+}
+
+const keyOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')
+
+/** A torrent without v1: of one file whose name is the torrent's, or of the files of a folder (names in order). */
+export function v2Torrent(
+  name: string,
+  files: Readonly<Record<string, Uint8Array>>,
+  pieceLength: number
+): { readonly info: Uint8Array; readonly infoHashV2: Uint8Array; readonly bytes: Uint8Array } {
+  const tree: [string, BDict][] = []
+  const layers: [string, Uint8Array][] = []
+  for (const [path, content] of Object.entries(files)) {
+    const { root, layer } = v2DigestOf(content, pieceLength)
+    const file = bdict({ length: content.length, 'pieces root': content.length > 0 ? root : undefined })
+    tree.push([path, new BDict([['', file]])])
+    if (content.length > pieceLength) layers.push([keyOf(root), layer])
+  }
+  const fields = bdict({ 'file tree': new BDict(tree), 'meta version': 2, name: Buffer.from(name), 'piece length': pieceLength })
+  const info = encodeBencode(fields)
+  return {
+    info,
+    infoHashV2: new Uint8Array(sha256(info)),
+    bytes: encodeBencode(bdict({ info: fields, 'piece layers': new BDict(layers) }))
+  }
 }

@@ -76,6 +76,7 @@ test('a piece layer asked for in parts arrives whole', async () => {
 
 const share = shareOf(contents.at(-1)!)
 const fine: HashRequest = { root: share.v2!.root, baseLayer: 4, index: 0, length: 2, proofLayers: 3 }
+// threats BT5
 for (const [why, request] of [
   ['another root', { ...fine, root: new Uint8Array(32) }],
   ['the root', { ...fine, baseLayer: 8, length: 1, proofLayers: 0 }],

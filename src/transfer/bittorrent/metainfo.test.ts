@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import test from 'node:test'
 import fc from 'fast-check'
 import { v2DigestOf } from '../../../test/interop/bt-v2.ts'
-import { seededBytes } from '../../../test/kits/transfer-doubles.ts'
+import { MemoryShare, seededBytes } from '../../../test/kits/transfer-doubles.ts'
 import { bytesToHex, utf8 } from '../../base/bytes.ts'
 import { BDict, type BValue, bdict, decodeBencode, encodeBencode } from './bencode.ts'
-import { isTorrentError, makeInfo, makeTorrent, parseInfo, parseTorrent } from './metainfo.ts'
+import { infosOfShare, isTorrentError, makeInfo, makeTorrent, parseInfo, parseTorrent } from './metainfo.ts'
 
 const VECTORS = join(import.meta.dirname, '../../../test/vectors/bittorrent')
 const FOLDER = join(VECTORS, 'libtorrent-test_torrents')
@@ -166,6 +166,14 @@ test('a hybrid made here has both halves, both hashes and a piece layer that lea
   assert.equal(makeInfo({ ...hybrid, v2: undefined }).infoHashV2, undefined)
   assert.equal(makeInfo({ ...hybrid, pieceLength: 262_145 }).infoHashV2, undefined, 'v2 cannot say that')
 })
+test('the vector of docs/wire/bittorrent.md §5, which libtorrent 2.0.8 computes too', () => {
+  const zeros = new MemoryShare(new Uint8Array(300_000), { name: 'kith.bin', v2: v2DigestOf(new Uint8Array(300_000)) })
+  const hashes = infosOfShare(zeros).map(m => [bytesToHex(m.infoHash), m.infoHashV2 && bytesToHex(m.infoHashV2)])
+  assert.deepEqual(hashes, [
+    ['e42bc69b46d453adfd02bbca7ff584606b500eef', '94879aa248b54fbc4c043e390c26edc34a4535de5ee0669291b18a6f76d58774'],
+    ['da75cce3385742ff6dcfca908c0ec4e3c0b105df', undefined]
+  ])
+})
 test('a file of one piece is a hybrid without a piece layer', () => {
   const small = file.subarray(0, 100_000)
   const digest = v2DigestOf(small)
@@ -196,6 +204,7 @@ test('a torrent that only has v2 goes by its cut info-hash, and its files begin 
   )
   assert.ok(many.multiFile)
 })
+// threats BT3
 for (const [why, bytes] of [
   ['its v1 half is longer', changed({ length: 700_001 })],
   ['its v1 half has another name', changed({ name: utf8('b.bin') })],

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'node:test'
+import { v2Torrent } from '../../test/interop/bt-v2.ts'
+import { seededBytes, shareIndex, TestGate } from '../../test/kits/transfer-doubles.ts'
+import { bytesToHex, equalBytes } from '../base/bytes.ts'
+import { systemClock } from '../base/clock.ts'
+import { codeOf } from '../base/errors.ts'
+import { silentLogger } from '../base/log.ts'
+import { leavesOf, treeTop } from './bep52-tree.ts'
+import { openBitTorrent } from './bittorrent/bittorrent.node.ts'
+import type { Plan } from './plan.node.ts'
+import { planTorrent } from './plan-torrent.node.ts'
+
+const PIECE = 64 * 1024
+
+async function planOf(bytes: Uint8Array, signal: AbortSignal = new AbortController().signal): Promise<Plan> {
+  const folder = mkdtempSync(join(tmpdir(), 'kith-plan-'))
+  try {
+    const path = join(folder, 'x.torrent')
+    writeFileSync(path, bytes)
+    await using bittorrent = await openBitTorrent({ clock: systemClock, log: silentLogger, gate: new TestGate(), shares: shareIndex([]) })
+    return await planTorrent({ bittorrent, given: {} }, { kind: 'torrent', path }, signal)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+/** What the verifier does with a chunk. */
+function isRight({ hashes, grid }: Plan, chunk: number, content: Uint8Array): boolean {
+  assert.ok(hashes.algorithm === 'sha256-tree' && hashes.shape)
+  const { bytes, height } = hashes.shape(chunk)
+  const at = chunk * grid.chunkBytes
+  return equalBytes(treeTop(leavesOf(content.subarray(at, at + bytes)), 0, height), hashes.of(chunk))
+}
+
+const files = {
+  a: seededBytes(5, 1),
+  b: new Uint8Array(),
+  c: seededBytes(2 * PIECE, 2),
+  d: seededBytes(40_000, 3),
+  e: seededBytes(3 * PIECE + 1, 4)
+}
+test('a folder that only has v2: every piece is checked within its file, and the files lie where pieces begin', async () => {
+  const torrent = v2Torrent('folder', files, PIECE)
+  const plan = await planOf(torrent.bytes)
+  assert.deepEqual(
+    plan.files!.map(f => [f.path.join('/'), f.offset, f.length]),
+    [
+      ['a', 0, 5],
+      ['b', 5, 0],
+      ['c', PIECE, 2 * PIECE],
+      ['d', 3 * PIECE, 40_000],
+      ['e', 4 * PIECE, 3 * PIECE + 1]
+    ]
+  )
+  assert.equal(plan.header.key, `btmh:${bytesToHex(torrent.infoHashV2)}`)
+  const content = new Uint8Array(plan.grid.size)
+  for (const [i, bytes] of Object.values(files).entries()) content.set(bytes, plan.files![i]!.offset)
+  for (let c = 0; c < plan.grid.count; c++) {
+    assert.ok(isRight(plan, c, content), `piece ${c}`)
+    content[c * PIECE]! ^= 1
+    assert.ok(!isRight(plan, c, content), `piece ${c} with a wrong bit`)
+    content[c * PIECE]! ^= 1
+  }
+})
+test('one file that only has v2, of a piece and of several', async () => {
+  for (const content of [files.d, files.e]) {
+    const plan = await planOf(v2Torrent('x', { x: content }, PIECE).bytes)
+    assert.equal(plan.files, undefined)
+    assert.deepEqual([plan.name, plan.grid.size], ['x', content.length])
+    for (let c = 0; c < plan.grid.count; c++) assert.ok(isRight(plan, c, content))
+  }
+})
+test('a v2 torrent file without piece layers needs a peer for them', async () => {
+  const { bytes } = v2Torrent('x', { x: files.e }, PIECE)
+  const cut = Buffer.from(bytes).indexOf('12:piece layers')
+  const without = Buffer.concat([bytes.subarray(0, cut), Buffer.from('e')])
+  assert.equal(codeOf(await planOf(without, AbortSignal.timeout(50)).catch(e => e as unknown)), 'CANCELLED')
+})
