@@ -8,45 +8,59 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { equalBytes } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
+import type { CachedFile, ChunkCache } from './chunk-cache.ts'
 import { chunkLength, chunkOffset, type Grid } from './grid.ts'
 import type { FileStamp } from './hash-file.node.ts'
+
+/** How long the file is taken for unchanged after a look at it. */
+const CHECK_MS = 100
 
 export class FileReader implements AsyncDisposable {
   readonly #path: string
   readonly #grid: Grid
   readonly #stamp: FileStamp
   readonly #hashOf: (chunk: number) => Uint8Array
+  readonly #cache: ChunkCache | undefined
+  readonly #cached: CachedFile
   readonly #onChanged: (reason: 'changed' | 'missing') => void
   #file: Promise<FileHandle> | undefined
   #suspicious = false
   #checkedMs = -1
   #ended = false
 
-  /** @param onChanged told once, when the file is not what was shared or is gone */
+  /**
+   * @param onChanged told once, when the file is not what was shared or is gone
+   * @param cache shared by all readers of a node
+   */
   constructor(
     path: string,
     grid: Grid,
     stamp: FileStamp,
     hashOf: (chunk: number) => Uint8Array,
-    onChanged: (reason: 'changed' | 'missing') => void
+    onChanged: (reason: 'changed' | 'missing') => void,
+    cache?: ChunkCache
   ) {
     this.#path = path
     this.#grid = grid
     this.#stamp = stamp
     this.#hashOf = hashOf
     this.#onChanged = onChanged
+    this.#cache = cache
+    this.#cached = { grid, hashOf }
   }
 
   /** @see Share.read. @throws FILE_CHANGED */
   async read(offset: number, length: number, target: Uint8Array): Promise<void> {
     const file = await this.#open()
-    if (performance.now() - this.#checkedMs > 100) await this.#look(file)
+    if (performance.now() - this.#checkedMs > CHECK_MS) await this.#look(file)
     if (this.#suspicious) return this.#readChecked(file, offset, length, target)
-    await readFully(file, target, length, offset).catch(() => this.#end('changed'))
+    const load = (at: number, n: number, into: Uint8Array): Promise<void> => readFully(file, into, n, at).catch(() => this.#end('changed'))
+    await (this.#cache ? this.#cache.read(this.#cached, offset, length, target, load) : load(offset, length, target))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ended = true
+    this.#cache?.drop(this.#cached)
     const file = await this.#file?.catch(() => undefined)
     this.#file = undefined
     await file?.close()
@@ -68,6 +82,7 @@ export class FileReader implements AsyncDisposable {
     if (Number(s.size) < this.#grid.size) this.#end('changed')
     this.#suspicious ||=
       Number(s.size) !== this.#stamp.size || s.mtimeNs.toString() !== this.#stamp.mtime || s.ino.toString() !== this.#stamp.inode
+    if (this.#suspicious) this.#cache?.drop(this.#cached)
     this.#checkedMs = performance.now()
   }
 
