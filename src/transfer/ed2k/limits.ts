@@ -37,3 +37,85 @@ export const MAX_ED2K_LINK_CHARS: number = 256 * 1024
 export const MAX_LINK_SOURCES = 64
 /** UTF-8 bytes of the name in a link. */
 export const MAX_LINK_NAME_BYTES = 1024
+
+/** From connecting to the hello of the other side. */
+export const HANDSHAKE_MS = 10_000
+/** A peer that sends nothing for so long is gone; aMule gives up after 40 s. */
+export const SILENCE_MS = 100_000
+/** Kith peers say something at least so often. */
+export const KEEP_ALIVE_MS = 30_000
+/** A peer that takes nothing of a full buffer for so long is gone. */
+export const WRITE_STALL_MS = 30_000
+/** How often connections and slots are looked over for the times above and below. */
+export const CARE_MS = 5_000
+/** Bytes that may wait to be sent on one connection; a peer that asks but does not read is closed. */
+export const MAX_SEND_QUEUE_BYTES: number = 4 * 1024 * 1024
+/** Bytes read from a socket at once. */
+export const READ_BYTES: number = 256 * 1024
+/** Packets that cost nothing to send: this many a second on average, else closed. */
+export const MAX_IDLE_PACKETS_PER_SECOND = 200
+export const IDLE_PACKETS_BURST = 2_000
+
+/** Clients served at the same time, and of those from one address. */
+export const UPLOAD_SLOTS = 64
+export const SLOTS_PER_ADDRESS = 3
+/** Clients that wait for a slot, and of those from one address. */
+export const MAX_WAITING = 1_000
+export const MAX_WAITING_PER_ADDRESS = 16
+/** When others wait, a turn ends after so many bytes or so long, or when nothing is asked for so long. */
+export const TURN_BYTES: number = 10 * 1024 * 1024
+export const TURN_MS: number = 60 * 60 * 1000
+export const SLOT_IDLE_MS = 60_000
+/** A client that waits and has not asked again for so long loses its place. */
+export const WAIT_MS: number = 60 * 60 * 1000
+/** Asking again sooner than that while waiting is rude; after more than so many times the client is not answered for so long. */
+export const MIN_REASK_MS = 590_000
+export const MAX_RUDE_ASKS = 4
+export const BAN_MS: number = 2 * 60 * 60 * 1000
+/** Bans that are remembered; the oldest is forgotten. */
+export const MAX_BANS = 1_000
+/** Ranges that wait on one connection; one more closes it. */
+export const MAX_QUEUED_RANGES = 64
+/** Ranges sent last that are not sent again when aMule repeats itself. */
+export const SENT_RANGES_KEPT = 16
+/** Files that one connection may show tickets for; the oldest is forgotten. */
+export const MAX_TICKETS_PER_CONNECTION = 64
+/** Data in one packet to programs other than Kith. */
+export const PIECE_BYTES: number = 10 * 1024
+/** Bytes read from disk and sent in one go. */
+export const SEND_BYTES: number = 256 * 1024
+/** Connections of the listener in all, and from one address. */
+export const MAX_CONNECTIONS = 300
+export const MAX_CONNECTIONS_PER_ADDRESS = 8
+/** Signatures made or checked a second for strangers, and saved up. */
+export const KEY_OPERATIONS_PER_SECOND = 10
+export const KEY_OPERATIONS_BURST = 40
+/** Files whose askers are remembered for source exchange, and askers of each; the oldest are forgotten. */
+export const MAX_KNOWN_FILES = 1_000
+export const MAX_KNOWN_ASKERS = 100
+
+/** Longest run that a source takes in one call, in bytes. */
+export const MAX_RUN_BYTES: number = 32 * 1024 * 1024
+/** Ranges under way on one connection to other programs: the least, and the most (aMule wants many and long ones to be quick). */
+export const MIN_RANGES_AHEAD = 2
+export const MAX_RANGES_AHEAD = 9
+/** Bytes under way from a Kith peer: the least and the most. */
+export const MIN_AHEAD_BYTES: number = 1024 * 1024
+export const MAX_AHEAD_BYTES: number = 8 * 1024 * 1024
+/** Ranges asked for lately: aMule answers the same one only once, so a repetition is cut differently. */
+export const ASKED_RANGES_KEPT = 8_192
+/** How long a source may take to introduce itself and serve us before it is handed over as it is. */
+export const READY_MS = 2_000
+/** A run that ends while the socket reads straight into its slot waits so long for the end of that read, then closes the connection. */
+export const LINGER_MS = 500
+/** A source in whose queue we are is asked again after so long if it did not call back, at most so often in vain. */
+export const REASK_MS: number = 20 * 60 * 1000
+export const MAX_REASKS = 3
+/** Peers that a swarm remembers; connections that it dials and holds; pause before a lost one is dialled again, doubled each time; dials in vain. */
+export const MAX_SWARM_PEERS = 1_000
+export const MAX_SWARM_CONNECTIONS = 50
+export const REDIAL_MS = 5_000
+export const MAX_DIALS = 4
+/** Peers asked for part hashes at the same time, and how long one may take. */
+export const HASHSET_PEERS = 8
+export const HASHSET_MS = 20_000

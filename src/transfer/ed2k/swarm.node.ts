@@ -1,0 +1,144 @@
+/**
+ * The clients of one download: those that the user, a link, servers, Kad and other clients name. Each becomes a source. Lost ones are dialled
+ * again, ever more rarely; disposal ends all of it.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { codeOf } from '../../base/errors.ts'
+import type { Logger } from '../../base/log.ts'
+import type { Grid } from '../grid.ts'
+import type { Source } from '../protocol.ts'
+import type { PeerHub } from './hub.node.ts'
+import { MAX_DIALS, MAX_SWARM_CONNECTIONS, MAX_SWARM_PEERS, REDIAL_MS } from './limits.ts'
+import { type Ed2kPeer, peerKey } from './peers.ts'
+import { PeerSource } from './source.node.ts'
+
+/** Who named an address: the user, or somebody in the network. */
+export type AddressTrust = 'given' | 'found'
+/** @returns the address to connect to @throws FORBIDDEN_ADDRESS, URL_FORBIDDEN, SOURCE_LOST */
+export type CheckAddress = (host: string, port: number, trust: AddressTrust) => Promise<string>
+
+/** Finds clients that have a file: a server, Kad. */
+export interface Ed2kFinder {
+  find(hash: Uint8Array, size: number, signal: AbortSignal): AsyncIterable<Ed2kPeer>
+}
+
+export interface SwarmDeps {
+  readonly hub: PeerHub
+  readonly clock: Clock
+  readonly log: Logger
+  readonly checkAddress: CheckAddress
+  readonly finders: readonly Ed2kFinder[]
+  /** Takes ownership of each source. */
+  onSource(source: Source): void
+}
+
+export class Swarm implements AsyncDisposable {
+  readonly #deps: SwarmDeps
+  readonly #hash: Uint8Array
+  readonly #grid: Grid
+  readonly #stop = new AbortController()
+  readonly #learning: Disposable
+  readonly #known = new Set<string>()
+  readonly #sources = new Set<PeerSource>()
+  readonly #tasks = new Set<Promise<void>>()
+  readonly #waiting: (() => void)[] = []
+  #lanes = MAX_SWARM_CONNECTIONS
+
+  constructor(deps: SwarmDeps, hash: Uint8Array, grid: Grid) {
+    this.#deps = deps
+    this.#hash = hash
+    this.#grid = grid
+    this.#learning = deps.hub.onSources(hash, peers => this.add(peers, 'found'))
+    for (const finder of deps.finders) this.#track(this.#find(finder))
+  }
+
+  /** Sources that have not ended. */
+  get connected(): number {
+    return this.#sources.size
+  }
+
+  /** Dials these clients unless they are known; beyond 1,000 the new ones are left out. */
+  add(peers: Iterable<Ed2kPeer>, trust: AddressTrust): void {
+    for (const peer of peers) {
+      const key = peerKey(peer)
+      if (this.#stop.signal.aborted || this.#known.has(key) || this.#known.size >= MAX_SWARM_PEERS) continue
+      this.#known.add(key)
+      this.#track(this.#keepConnected(peer, trust))
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    this.#learning[Symbol.dispose]()
+    for (const next of this.#waiting.splice(0)) next()
+    await Promise.all([...this.#sources].map(s => s[Symbol.asyncDispose]()))
+    await Promise.all(this.#tasks)
+  }
+
+  #track(task: Promise<void>): void {
+    const p = task.catch((error: unknown) => this.#deps.log.debug('a task of a swarm failed', { error }))
+    this.#tasks.add(p)
+    void p.finally(() => this.#tasks.delete(p))
+  }
+
+  async #find(finder: Ed2kFinder): Promise<void> {
+    for await (const peer of finder.find(this.#hash, this.#grid.size, this.#stop.signal)) this.add([peer], 'found')
+  }
+
+  async #keepConnected(peer: Ed2kPeer, trust: AddressTrust): Promise<void> {
+    const { clock, log } = this.#deps
+    const { signal } = this.#stop
+    for (let failures = 0; failures < MAX_DIALS && !signal.aborted; ) {
+      let source: PeerSource | undefined
+      await this.#lane()
+      try {
+        if (!signal.aborted) source = await this.#connect(peer, trust)
+      } catch (error) {
+        failures = ['FORBIDDEN_ADDRESS', 'URL_FORBIDDEN'].includes(codeOf(error)) ? MAX_DIALS : failures + 1
+        log.debug('dialling a client failed', { peer: peerKey(peer), error })
+      } finally {
+        this.#lanes++
+        this.#waiting.shift()?.()
+      }
+      if (source) {
+        await source.gone
+        this.#sources.delete(source)
+        failures = source.served ? 0 : failures + 1
+        if (source.error?.code === 'SOURCE_LIED') failures = MAX_DIALS
+      }
+      if (failures < MAX_DIALS) await clock.sleep(REDIAL_MS * 2 ** failures, signal).catch(() => {})
+    }
+    if (!signal.aborted) this.#known.delete(peerKey(peer))
+  }
+
+  /** Dialling, hellos, and the first answer; not what comes after: clients keep us waiting for hours. */
+  async #connect(peer: Ed2kPeer, trust: AddressTrust): Promise<PeerSource> {
+    const { hub, clock, checkAddress, onSource } = this.#deps
+    const dial = async (signal: AbortSignal) => {
+      const host = await checkAddress(peer.host, peer.port, trust)
+      return hub.dial({ ...peer, host }, signal)
+    }
+    const session = await dial(this.#stop.signal)
+    const source = new PeerSource({
+      clock,
+      hash: this.#hash,
+      grid: this.#grid,
+      address: peerKey(peer),
+      seeder: undefined,
+      ticket: undefined,
+      ownHash: hub.userHash,
+      connect: dial,
+      awaitCall: (userHash, take) => hub.awaitCall(userHash, take)
+    })
+    this.#sources.add(source)
+    source.attach(session)
+    await source.ready
+    onSource(source)
+    return source
+  }
+
+  async #lane(): Promise<void> {
+    while (this.#lanes <= 0 && !this.#stop.signal.aborted) await new Promise<void>(resolve => this.#waiting.push(resolve))
+    this.#lanes--
+  }
+}

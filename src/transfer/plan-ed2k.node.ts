@@ -1,0 +1,82 @@
+/** The plan for an ed2k link: part hashes from the link or from clients, checked against the file's hash; parts checked by their MD4. */
+import { bytesToHex } from '../base/bytes.ts'
+import { KithError } from '../base/errors.ts'
+import type { Ed2k } from './ed2k/ed2k.node.ts'
+import { type Ed2kLink, parseEd2kLink } from './ed2k/link.ts'
+import type { Ed2kPeer } from './ed2k/peers.ts'
+import type { Ed2kFinder } from './ed2k/swarm.node.ts'
+import { checkHashSet, PART_BYTES } from './ed2k-hash.ts'
+import { makeGrid } from './grid.ts'
+import { FIRST_SOURCE_MS } from './limits.ts'
+import type { FeedContext, Plan } from './plan.node.ts'
+
+export interface Ed2kPlanDeps {
+  readonly ed2k: Ed2k
+  /** Clients that the user named: they may be on this machine or network. */
+  readonly given: readonly Ed2kPeer[]
+  readonly finders: readonly Ed2kFinder[]
+}
+
+/** @throws BAD_ED2K_LINK, NO_SOURCES, CANCELLED */
+export async function planEd2k(deps: Ed2kPlanDeps, text: string, signal: AbortSignal): Promise<Plan> {
+  const link = parseEd2kLink(text)
+  const { size, hash, name } = link
+  const hashes = hashSetOfLink(link) ?? (await fetchHashSet(deps, link, signal))
+  const hex = bytesToHex(hash)
+  return {
+    stem: hex.slice(0, 16),
+    grid: makeGrid(size, PART_BYTES),
+    header: { key: `ed2k:${hex}`, size, chunkBytes: PART_BYTES, root: undefined },
+    hashes: { algorithm: 'md4', of: part => hashes.subarray(16 * part, 16 * part + 16) },
+    name,
+    mime: '',
+    fileId: undefined,
+    root: undefined,
+    chunkHashes: undefined,
+    rootIsTrusted: false,
+    files: undefined,
+    feed: (context, feedSignal) => feed(deps, link, context, feedSignal)
+  }
+}
+
+/** A file shorter than a part has no other hash than its own; a link may carry the set, which proves itself or is ignored. */
+function hashSetOfLink({ hash, size, parts }: Ed2kLink): Uint8Array | undefined {
+  if (size < PART_BYTES) return hash
+  try {
+    return parts && checkHashSet(hash, size, parts)
+  } catch {
+    return undefined
+  }
+}
+
+async function fetchHashSet({ ed2k, given, finders }: Ed2kPlanDeps, link: Ed2kLink, signal: AbortSignal): Promise<Uint8Array> {
+  const peers = [
+    ...given.map(peer => ({ peer, trust: 'given' as const })),
+    ...(link.sources ?? []).map(peer => ({ peer, trust: 'found' as const }))
+  ]
+  const { hash, size } = link
+  try {
+    return await ed2k.fetchHashSet({ hash, size, peers, finders }, AbortSignal.any([signal, AbortSignal.timeout(2 * FIRST_SOURCE_MS)]))
+  } catch (cause) {
+    if (signal.aborted) throw new KithError('CANCELLED', 'stopped', {}, { cause })
+    const hint = 'name a client with --peer or an ed2k server; public networks are off unless --public is given'
+    throw new KithError('NO_SOURCES', 'nobody who has the file of this ed2k link could be reached', {}, { cause, hint })
+  }
+}
+
+async function feed({ ed2k, given, finders }: Ed2kPlanDeps, link: Ed2kLink, context: FeedContext, signal: AbortSignal): Promise<void> {
+  const { hash, size, sources } = link
+  await using swarm = ed2k.openSwarm({
+    hash,
+    size,
+    chunkBytes: PART_BYTES,
+    peers: given,
+    trust: 'given',
+    finders,
+    onSource: source => {
+      if (!context.add(source)) void source[Symbol.asyncDispose]()
+    }
+  })
+  swarm.add(sources ?? [], 'found')
+  if (!signal.aborted) await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
