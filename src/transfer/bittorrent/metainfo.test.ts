@@ -243,6 +243,22 @@ function manyTiny(count: number): BDict {
     Array.from({ length: count }, (_, i) => [`${i}`.padStart(5, '0'), leaf(i === 0 ? 2 ** 46 : i === 1 ? 2 ** 46 - 2 ** 27 : 1)])
   )
 }
+test('any piece layers are read and right, or refused with a code of ours', () => {
+  const flipped = fc.tuple(fc.nat(95), fc.nat(255)).map(([at, x]) => v2.layer.with(at, v2.layer[at]! ^ x))
+  const layer = fc.oneof(fc.constant(v2.layer), flipped, fc.uint8Array({ maxLength: 128 }), fc.nat())
+  const key = fc.oneof(fc.constant(rootKey), fc.string({ maxLength: 40, unit: 'binary-ascii' }))
+  const layers = fc.dictionary(key, layer, { maxKeys: 2 }).map(d => new BDict(Object.entries(d)))
+  fc.assert(
+    fc.property(fc.oneof(layers, layer), fc.boolean(), (value, hybridToo) => {
+      try {
+        const read = parseTorrent(changed(hybridToo ? {} : V2_ONLY, value)).v2!.layers
+        for (const found of read.values()) assert.deepEqual(Buffer.from(found), Buffer.from(v2.layer))
+      } catch (e) {
+        assert.ok(isTorrentError(e), String(e))
+      }
+    })
+  )
+})
 test('missing piece layers and unordered keys: the first are asked of peers, the second are refused', () => {
   assert.equal(parseTorrent(changed({}, new BDict([]))).v2!.layers.size, 0)
   const { info } = makeInfo(hybrid)
