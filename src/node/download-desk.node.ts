@@ -149,7 +149,15 @@ export class DownloadDesk implements AsyncDisposable {
       for (const via of address.link.via) gate.allow(via, 'user')
       const wanted = given.peers.length + given.trackers.length > 0 && protocols.includes(torrents.protocol)
       const others = wanted
-        ? { open: (infoHash: Uint8Array, context: FeedContext) => openOthers(torrents.protocol, given, infoHash, context) }
+        ? [
+            {
+              protocol: 'bittorrent',
+              open: (infoHash: Uint8Array, context: FeedContext) => {
+                if (infoHash.length !== 20) throw new KithError('INVALID_OFFER', 'an offer has no info-hash')
+                return openOthers(torrents.protocol, given, infoHash, context)
+              }
+            }
+          ]
         : undefined
       return planKith({ ...offers, finder, log: log.child('download'), protocols, others }, address.link, note, signal, notRoots)
     }

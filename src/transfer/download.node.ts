@@ -11,6 +11,7 @@ import type { Logger } from '../base/log.ts'
 import { peerIdToText } from '../identity/peer-id.ts'
 import { offerCodec } from '../wire/offer.ts'
 import { offerAnswer } from '../wire/transfer-rpc.ts'
+import { amountDue } from '../wire/wei.ts'
 import { ChunkVerifier } from './chunk-verifier.node.ts'
 import { finishFiles } from './finish-files.node.ts'
 import { chunkLength } from './grid.ts'
@@ -25,9 +26,11 @@ import type { Source } from './protocol.ts'
 import { RateMeter } from './rate-meter.ts'
 import { Scheduler } from './scheduler.ts'
 import { SettlePace } from './settle-pace.ts'
+import { mergeSettlements } from './settlements.ts'
 import type { ShareBook } from './share-book.node.ts'
 import { SlotPool } from './slot-pool.ts'
 import type { SourceStats } from './source-entry.ts'
+import { createThrottle, type Throttle } from './throttle.ts'
 
 export type DownloadState = 'finding' | 'fetching' | 'waiting' | 'checking' | 'settling' | 'done' | 'failed' | 'cancelled'
 
@@ -42,12 +45,18 @@ export interface DownloadDeps {
   readonly announce: (fileId: Uint8Array) => Promise<void>
   readonly withdraw: (fileId: Uint8Array) => Promise<void>
   readonly onChange: () => void
+  /** The limit that all downloads of a node share. */
+  readonly downloadLimit?: Throttle | undefined
 }
 
 export interface DownloadOptions {
   readonly address: string
   readonly folder: string
   readonly maxCostWei: bigint | undefined
+  /** Bytes per second of this download; undefined: no limit. */
+  readonly limit?: number | undefined
+  /** In order from the front, a few chunks ahead: for a reader that follows (`contiguousBytes`, `contiguous`). */
+  readonly sequential?: boolean | undefined
 }
 
 export class Download implements AsyncDisposable {
@@ -58,6 +67,10 @@ export class Download implements AsyncDisposable {
   readonly #stop = new AbortController()
   readonly #meter: RateMeter
   readonly #dropListeners: ((source: Source, code: string) => void)[] = []
+  readonly #slowListeners: ((source: Source) => void)[] = []
+  readonly #throttles: readonly Throttle[]
+  /** Those who wait for the file to grow from the front. */
+  readonly #followers = new Set<() => void>()
   /** wei per MB, by seeder. */
   readonly #admitted = new Map<string, bigint>()
   /** Weak: sources that are gone are not kept for it. */
@@ -90,6 +103,8 @@ export class Download implements AsyncDisposable {
     this.startedAt = deps.clock.now()
     this.#meter = new RateMeter(deps.clock.monotonic())
     this.#lastSourceMs = deps.clock.monotonic()
+    const own = options.limit === undefined ? [] : [createThrottle(deps.clock, options.limit)]
+    this.#throttles = deps.downloadLimit ? [...own, deps.downloadLimit] : own
     this.#task = this.#run()
   }
 
@@ -105,6 +120,29 @@ export class Download implements AsyncDisposable {
   }
   get paidWei(): bigint {
     return this.#stage?.bill.paidWei ?? 0n
+  }
+  /** Bytes from the front that are verified and in the part file. */
+  get contiguousBytes(): number {
+    const { grid } = this.plan ?? {}
+    return grid ? Math.min(grid.size, this.#frontier * grid.chunkBytes) : 0
+  }
+  /** Where the bytes are while the download runs; undefined before the first and after the last. */
+  get partPath(): string | undefined {
+    return this.finishedAt === undefined ? this.#stage?.part.path : undefined
+  }
+  /** Waits until `bytes` from the front are verified, or the download has ended. @returns contiguousBytes; throws what `signal` aborts with */
+  async contiguous(bytes: number, signal?: AbortSignal): Promise<number> {
+    while (this.contiguousBytes < bytes && this.finishedAt === undefined) {
+      signal?.throwIfAborted()
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const wake = (): void => resolve()
+      this.#followers.add(wake)
+      signal?.addEventListener('abort', wake, { once: true })
+      await promise
+      this.#followers.delete(wake)
+      signal?.removeEventListener('abort', wake)
+    }
+    return this.contiguousBytes
   }
   sources(): SourceStats[] {
     return this.#stage?.scheduler.stats() ?? []
@@ -158,7 +196,7 @@ export class Download implements AsyncDisposable {
     this.#stage = undefined
     this.#frontier = 0
     this.#partSources = new WeakMap()
-    this.#dropListeners.length = 0
+    this.#dropListeners.length = this.#slowListeners.length = 0
     this.verifiedBytes = this.resumedBytes = this.chunksDone = 0
     this.sha256 = undefined
     this.#set('finding', 'a seeder proposed a false hash list; looking for another')
@@ -174,18 +212,24 @@ export class Download implements AsyncDisposable {
     const pool = new SlotPool(plan.grid.chunkBytes, Math.min(SLOT_POOL_BYTES, Math.max(4, plan.grid.count) * plan.grid.chunkBytes))
     const verifier = stack.use(ChunkVerifier.open(plan.grid, plan.hashes, part.path, pool.buffer))
     const scheduler = stack.use(
-      new Scheduler({
-        clock: this.#deps.clock,
-        log: this.#deps.log,
-        grid: plan.grid,
-        pool,
-        done: part.done,
-        verify: (slot, chunk) => verifier.verify(slot, chunk),
-        onVerified: (chunk, source, bytes) => this.#onVerified(chunk, source, bytes),
-        onUnpaid: (source, error) => this.#onUnpaid(source, error),
-        onDropped: (source, code) => this.#dropListeners.forEach(listen => void listen(source, code)),
-        onDiskFull: () => this.#set('waiting', DISK_FULL)
-      })
+      new Scheduler(
+        {
+          clock: this.#deps.clock,
+          log: this.#deps.log,
+          grid: plan.grid,
+          pool,
+          done: part.done,
+          throttles: this.#throttles,
+          verify: (slot, chunk) => verifier.verify(slot, chunk),
+          onVerified: (chunk, source, bytes) => this.#onVerified(chunk, source, bytes),
+          onUnpaid: (source, error) => this.#onUnpaid(source, error),
+          onDropped: (source, code) => this.#dropListeners.forEach(listen => void listen(source, code)),
+          onSlow: source => this.#slowListeners.forEach(listen => void listen(source)),
+          onDiskFull: () => this.#set('waiting', DISK_FULL),
+          shareOfBudget: source => shareOfBudget(source, plan.grid.size, this.options.maxCostWei)
+        },
+        { sequential: this.options.sequential === true, spread: randomBytes(1)[0]! / 256 }
+      )
     )
     this.#stage = { plan, bill, part, verifier, scheduler }
     this.#follow()
@@ -245,6 +289,7 @@ export class Download implements AsyncDisposable {
     return {
       grid: plan.grid,
       bytesLeft: () => plan.grid.size - this.verifiedBytes,
+      wantsMore: () => scheduler.sourceCount < MAX_SOURCES && scheduler.chunksLeft > 0,
       add: (source, offer) => {
         if (scheduler.sourceCount >= MAX_SOURCES || scheduler.chunksLeft === 0) return false
         const raw = offer && offer.offer.pricePerMb !== 0n ? bytesToBase64Url(offer.raw) : undefined
@@ -276,7 +321,10 @@ export class Download implements AsyncDisposable {
         this.#admitted.set(offer.seeder, offer.offer.pricePerMb)
       },
       note: text => this.#note(text),
-      onDropped: listener => void this.#dropListeners.push(listener)
+      statsOf: source => scheduler.statsOf(source),
+      retire: (source, note) => scheduler.retire(source, note),
+      onDropped: listener => void this.#dropListeners.push(listener),
+      onSlow: listener => void this.#slowListeners.push(listener)
     }
   }
 
@@ -299,8 +347,10 @@ export class Download implements AsyncDisposable {
   /** Tells the whole-file hash how far the file is contiguous. */
   #follow(): void {
     const { part, verifier, plan } = this.#stage!
+    const before = this.#frontier
     while (this.#frontier < part.done.length && part.done[this.#frontier] === 1) this.#frontier++
     verifier.follow(Math.min(plan.grid.size, this.#frontier * plan.grid.chunkBytes))
+    if (this.#frontier > before) for (const wake of this.#followers) wake()
   }
 
   /** A seeder's credit is used up: pay what is owed to it and go on (DESIGN §7). */
@@ -327,7 +377,7 @@ export class Download implements AsyncDisposable {
     this.#set('fetching', before)
     if (result.state === 'nothing-owed') return leave(`a seeder is owed nothing and wants to be paid: ${asked}`)
     this.#pace.settled(seeder, clock.monotonic())
-    this.settlement = merge(this.settlement, result)
+    this.settlement = mergeSettlements(this.settlement, result)
     if (result.state === 'queued') return leave(`a seeder could not be paid: ${result.reason ?? 'the chain is not reachable'}`)
     return true
   }
@@ -405,7 +455,7 @@ export class Download implements AsyncDisposable {
     this.path = await finishFiles(part, this.options.folder, plan)
     this.#set('settling', 'paying the seeders')
     const result = await bill.settle(undefined, this.#stop.signal)
-    this.settlement = merge(this.settlement, result)
+    this.settlement = mergeSettlements(this.settlement, result)
   }
 
   #lastNote: string | undefined
@@ -416,6 +466,7 @@ export class Download implements AsyncDisposable {
   }
   #end(state: DownloadState, message: string): void {
     this.finishedAt = this.#deps.clock.now()
+    for (const wake of this.#followers) wake()
     this.#set(state, message)
   }
   #set(state: DownloadState, message: string): void {
@@ -437,20 +488,8 @@ interface Stage {
   readonly scheduler: Scheduler
 }
 
-/** Several settlements of one download shown as one: the last transaction, all payees. */
-function merge(before: SettlementView | undefined, now: SettlementView): SettlementView {
-  if (!before || before.state === 'nothing-owed') return now
-  if (now.state === 'nothing-owed') return before
-  const gasUsed = before.gasUsed === undefined && now.gasUsed === undefined ? undefined : (before.gasUsed ?? 0n) + (now.gasUsed ?? 0n)
-  return { ...now, totalWei: before.totalWei + now.totalWei, gasUsed, payees: joinPayees([...before.payees, ...now.payees]) }
-}
-
-/** One line for each seeder, however often it was paid. */
-function joinPayees(payees: SettlementView['payees']): SettlementView['payees'] {
-  const bySeeder = new Map<string, SettlementView['payees'][number]>()
-  for (const p of payees) {
-    const known = bySeeder.get(p.seeder)
-    bySeeder.set(p.seeder, known ? { ...p, amountWei: known.amountWei + p.amountWei, bytes: known.bytes + p.bytes } : p)
-  }
-  return [...bySeeder.values()]
+/** The part of the user's budget that the whole file from this source alone would take; 0 when it is free, or no budget was set. */
+function shareOfBudget(source: Source, size: number, maxCostWei: bigint | undefined): number {
+  if (!(source instanceof OfferedSource) || source.pricePerMb === 0n || !maxCostWei) return 0
+  return Number(amountDue(size, source.pricePerMb)) / Number(maxCostWei)
 }

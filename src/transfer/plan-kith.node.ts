@@ -1,26 +1,25 @@
 /** The plan for a `kith:` link, a file id or a CID: providers from the DHT, their signed offers, hash pages checked against the root. */
 import { bytesToHex } from '../base/bytes.ts'
-import { codeOf, KithError, textOf } from '../base/errors.ts'
+import { codeOf, KithError } from '../base/errors.ts'
 import { CHUNK_BYTES, HASHES_PER_PAGE } from '../wire/limits.ts'
 import type { Link } from '../wire/link.ts'
 import { type Grid, makeGrid } from './grid.ts'
-import { FIRST_SOURCE_MS } from './limits.ts'
-import { OfferedSource } from './offered-source.ts'
-import { type FetchedOffer, fetchHashPage, fetchOffer, fetchTicket } from './offers.ts'
+import { FIRST_SOURCE_MS, MAX_OTHER_SWARMS } from './limits.ts'
+import { type FetchedOffer, fetchHashPage, fetchOffer } from './offers.ts'
 import type { FeedContext, Plan } from './plan.node.ts'
-import type { Endpoint, TransferProtocol } from './protocol.ts'
-import { Providers, type ProvidersDeps } from './providers.ts'
+import { Providers } from './providers.ts'
+import { Seeders, type SeedersDeps } from './seeders.ts'
 
-/** Peers of other programs that have the same file, named by the user: used as soon as an offer tells the info-hash. */
-export interface OtherPeers {
-  /** Opens their swarm; its sources come to `add`. */
-  open(infoHash: Uint8Array, context: FeedContext): AsyncDisposable
+/** Peers of other programs that have the same file, over a protocol that names it by a hash in an offer: fetched from beside the seeders. */
+export interface OtherSwarm {
+  /** As in offers: "bittorrent", "webtorrent", "ed2k". */
+  readonly protocol: string
+  /** Joins them; their sources come to `add`, and are never paid. `extra` is an offer's: info-hash or ed2k hash; any bytes, check it. */
+  open(extra: Uint8Array, context: FeedContext): AsyncDisposable
 }
 
-export interface KithPlanDeps extends ProvidersDeps {
-  readonly others?: OtherPeers | undefined
-  /** In the order in which they are tried for one seeder. */
-  readonly protocols: readonly TransferProtocol[]
+export interface KithPlanDeps extends SeedersDeps {
+  readonly others?: readonly OtherSwarm[] | undefined
 }
 
 /**
@@ -132,94 +131,62 @@ async function feed(
   context: FeedContext,
   signal: AbortSignal
 ): Promise<void> {
-  const live = new Map<string, OfferedSource>()
-  const opening = new Set<Promise<void>>()
-  await using others = new AsyncDisposableStack()
-  let joined = deps.others === undefined
+  await using others = new Others(deps, context)
   const use = (offer: FetchedOffer): void => {
     providers.skip(offer.peerId)
-    const infoHash = offer.offer.protocols.find(p => p.name === 'bittorrent')?.extra
-    if (!joined && infoHash?.length === 20) {
-      joined = true
-      others.use(deps.others?.open(infoHash, context))
-    }
-    const task = openSource(deps, offer, context, signal)
-      .then(source => source && live.set(offer.peerId, source))
-      .catch(error => {
-        if (!signal.aborted) context.note(`${shortPeer(offer.peerId)}: ${textOf(error)}`)
-        if (MAY_PASS.has(codeOf(error))) providers.retry(offer.peerId)
-        deps.log.debug('source not opened', { peer: offer.peerId, error })
-      })
-      .then(() => {})
-    opening.add(task)
-    void task.finally(() => opening.delete(task))
+    others.join(offer)
+    seeders.use(offer)
   }
   const wanted = { fileId: link.fileId, root: first.offer.root, size: first.offer.size, via: link.via }
   const providers: Providers = new Providers(deps, wanted, use)
-  context.onDropped((source, code) => {
-    const entry = [...live].find(([, s]) => s === source)
-    if (!entry) return
-    live.delete(entry[0])
-    if (code !== 'SOURCE_LIED' && code !== 'PAYMENT_REQUIRED') providers.retry(entry[0]) // it may come back
-  })
+  const seeders: Seeders = new Seeders(deps, context, peerId => providers.retry(peerId), signal)
+  context.onDropped((source, code) => seeders.onDropped(source, code))
+  context.onSlow(source => seeders.onSlow(source))
   for (const offer of [first, ...early.drain()]) if (sameContent(offer, first)) use(offer)
-  await Promise.all([providers.run(signal), renewPartial(deps, live, link.fileId, signal)])
-  await Promise.allSettled(opening)
+  await Promise.all([providers.run(signal), renewPartial(deps, seeders, link.fileId, signal)])
+  await seeders.settled()
 }
 
-/** Reasons not to have opened a source that may be gone at the next look: a server that is just starting, a full one, a lost packet. */
-const MAY_PASS: ReadonlySet<string> = new Set([
-  'SOURCE_LOST',
-  'SOURCE_BUSY',
-  'PEER_UNREACHABLE',
-  'PEER_TIMEOUT',
-  'RATE_LIMITED',
-  'DISK_FULL'
-])
+/** The swarms of other programs that offers name, each joined once. A false offer may name any, so there are only a few. */
+class Others implements AsyncDisposable {
+  readonly #deps: KithPlanDeps
+  readonly #context: FeedContext
+  readonly #stack = new AsyncDisposableStack()
+  readonly #joined = new Map<OtherSwarm, Set<string>>()
+
+  constructor(deps: KithPlanDeps, context: FeedContext) {
+    this.#deps = deps
+    this.#context = context
+  }
+
+  join({ offer, peerId }: FetchedOffer): void {
+    for (const swarm of this.#deps.others ?? []) {
+      const extra = offer.protocols.find(p => p.name === swarm.protocol)?.extra
+      const joined = this.#joined.get(swarm) ?? new Set()
+      this.#joined.set(swarm, joined)
+      if (!extra?.length || joined.has(bytesToHex(extra)) || joined.size >= MAX_OTHER_SWARMS) continue
+      joined.add(bytesToHex(extra))
+      try {
+        this.#stack.use(swarm.open(extra, this.#context))
+      } catch (error) {
+        this.#deps.log.debug('a swarm was not joined', { peer: peerId, protocol: swarm.protocol, error })
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync()
+  }
+}
 
 const sameContent = (a: FetchedOffer, b: FetchedOffer): boolean =>
   bytesToHex(a.offer.root) === bytesToHex(b.offer.root) && a.offer.size === b.offer.size
 
-/** One source for a seeder: the first of its protocols that works. @throws what the last one threw, or the bill's refusal */
-async function openSource(
-  deps: KithPlanDeps,
-  offer: FetchedOffer,
-  context: FeedContext,
-  signal: AbortSignal
-): Promise<OfferedSource | undefined> {
-  context.admit(offer)
-  const paid = offer.offer.pricePerMb !== 0n
-  const ticket = paid ? await fetchTicket(deps, offer, offer.offer.fileId, signal) : undefined
-  const host = deps.rpc.addressOf(offer.peerId) ?? ''
-  let failure: unknown = new KithError('NO_SOURCES', 'it offers no protocol this download may use')
-  for (const protocol of deps.protocols) {
-    const entry = offer.offer.protocols.find(p => p.name === protocol.name && p.port > 0)
-    if (!entry) continue
-    const { fileId } = offer.offer
-    const { peerId, seeder } = offer
-    const endpoint: Endpoint = { host, peerId, port: entry.port, extra: entry.extra, fileId, grid: context.grid, seeder, ticket }
-    try {
-      const source = new OfferedSource(await protocol.openSource(endpoint, signal), offer)
-      if (context.add(source, offer)) return source
-      await source[Symbol.asyncDispose]()
-      return undefined
-    } catch (error) {
-      failure = error
-    }
-  }
-  throw failure
-}
-
 /** Partial seeders get more chunks as they download themselves: ask them again every few seconds. */
-async function renewPartial(
-  deps: KithPlanDeps,
-  live: ReadonlyMap<string, OfferedSource>,
-  fileId: Uint8Array,
-  signal: AbortSignal
-): Promise<void> {
+async function renewPartial(deps: KithPlanDeps, seeders: Seeders, fileId: Uint8Array, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await deps.clock.sleep(2_000, signal).catch(() => {})
-    for (const [peerId, source] of live) {
+    for (const [peerId, source] of [...seeders.live()]) {
       if (signal.aborted || !source.isPartial) continue
       await fetchOffer(deps, { peerId }, fileId, signal)
         .then(offer => source.renew(offer))
@@ -227,9 +194,6 @@ async function renewPartial(
     }
   }
 }
-
-/** End of a PeerId: enough to tell peers apart on a screen. */
-export const shortPeer = (peerId: string): string => `…${peerId.slice(-8)}`
 
 /** Offers that came before the plan was made; none is lost. */
 class OfferQueue {

@@ -7,6 +7,7 @@ import type { Grid } from './grid.ts'
 import type { FetchedOffer } from './offers.ts'
 import type { PartHeader } from './part-file.node.ts'
 import type { Source } from './protocol.ts'
+import type { SourceStats } from './source-entry.ts'
 
 export interface Plan {
   /** Short, safe and unique for the content: names the part file. */
@@ -38,12 +39,20 @@ export interface FeedContext {
   readonly grid: Grid
   /** Bytes of the file that are not verified yet. */
   bytesLeft(): number
+  /** Whether another source would be taken. */
+  wantsMore(): boolean
   /** Hands a source over; false when it is not wanted any more. */
   add(source: Source, offer?: FetchedOffer): boolean
   /** Asks the bill before anything is opened. @throws PAYMENTS_OFF, OVER_BUDGET, WRONG_CHAIN, INVALID_ADDRESS */
   admit(offer: FetchedOffer): void
   /** One line for the user: why nothing comes, who was refused. */
   note(text: string): void
+  /** What a source has brought so far, and how fast; undefined when it is not known. */
+  statsOf(source: Source): SourceStats | undefined
+  /** Takes a source out without blame: closed when what it has under way has arrived. `onDropped` is not called. */
+  retire(source: Source, note: string): Promise<void>
   /** Calls back when a source was dropped, with its error code. */
   onDropped(listener: (source: Source, code: string) => void): void
+  /** Calls back when a source brings little although it could; once for each. */
+  onSlow(listener: (source: Source) => void): void
 }
