@@ -1,24 +1,38 @@
 /** BitTorrent as the rest of `transfer` sees it: one object that serves shares, opens sources and (swarm.node.ts) joins swarms. */
 import { KithError } from '../../base/errors.ts'
 import { resolveAndCheck } from '../address-filter.node.ts'
-import { makeGrid } from '../grid.ts'
+import { type Grid, makeGrid } from '../grid.ts'
+import type { ProbeOptions } from '../http/probe.node.ts'
+import { httpProtocol } from '../http/source.node.ts'
+import { type Mainline, type MainlineOptions, openMainline } from '../mainline/mainline.node.ts'
 import type { Endpoint, Source, TransferProtocol } from '../protocol.ts'
 import { openAnnouncer } from './announcer.node.ts'
 import type { EncryptionMode } from './encryption.ts'
+import { type Finders, openFinders } from './finders.node.ts'
 import { type HubDeps, PeerHub } from './hub.node.ts'
 import { READY_MS } from './limits.ts'
 import { type ListenerOptions, openListener } from './listener.node.ts'
+import { type Lsd, type LsdOptions, openLsd } from './lsd.node.ts'
 import type { Magnet } from './magnet.ts'
 import { MetadataFetch } from './metadata.node.ts'
 import type { Metainfo } from './metainfo.ts'
+import { PeerExchange } from './pex-exchange.ts'
+import type { PeerSession } from './session.node.ts'
 import { PeerSource } from './source.node.ts'
 import { Swarm } from './swarm.node.ts'
 import type { AddressTrust, CheckAddress } from './tracker.node.ts'
 import type { PeerAddress } from './urls.ts'
+import { openWebSeeds } from './web-seed.node.ts'
 
-export interface BitTorrentDeps extends Omit<HubDeps, 'encryption'> {
+export interface BitTorrentDeps extends Omit<HubDeps, 'encryption' | 'exchange' | 'dht'> {
   /** Rules for addresses that trackers, links and peers name: by default only public ones, unless the user gave the address. */
   readonly checkAddress?: CheckAddress
+  /** Fetches from web seeds; one of its own by default. */
+  readonly http?: TransferProtocol
+  /** How web seeds are probed: proxy, certificate authorities. */
+  readonly probe?: ProbeOptions
+  /** Given nodes of the DHT on disposal, for the next start's `bootstrap`. */
+  readonly saveNodes?: (nodes: readonly string[]) => void
 }
 
 const checkByFilter: CheckAddress = (host, port, trust) => {
@@ -30,19 +44,24 @@ const checkByFilter: CheckAddress = (host, port, trust) => {
 export interface PeerHints {
   readonly trackers?: readonly string[]
   readonly peers?: readonly PeerAddress[]
+  /** URLs of HTTP servers that have the file (BEP 19). */
+  readonly webSeeds?: readonly string[]
   /** Who named them: 'given' when the user typed or configured them, 'found' (the default) when a torrent or link did. */
   readonly trust?: AddressTrust
 }
 
 export interface SwarmRequest extends PeerHints {
   /** `info` is what peers get who ask for the metadata. */
-  readonly torrent: Pick<Metainfo, 'infoHash' | 'size' | 'pieceLength'> & { readonly info: Uint8Array | undefined }
+  readonly torrent: Pick<Metainfo, 'infoHash' | 'size' | 'pieceLength'> &
+    Partial<Pick<Metainfo, 'private' | 'trackerTiers' | 'webSeeds' | 'name' | 'multiFile'>> & { readonly info: Uint8Array | undefined }
   /** More hints of another trust. */
   readonly also?: PeerHints
   /** Bytes that are still missing, for trackers. */
   left(): number
   /** Takes ownership of each source, as for `openSource`. */
   onSource(source: Source): void
+  /** One line for the user: a web seed that cannot be used. */
+  note?(text: string): void
 }
 
 export interface BitTorrentOptions {
@@ -50,28 +69,73 @@ export interface BitTorrentOptions {
   readonly listen?: ListenerOptions | undefined
   /** "allowed" unless it is said. */
   readonly encryption?: EncryptionMode | undefined
+  /** A node of the DHT. Left out: none. Without a port it takes the listener's number, or a free one. */
+  readonly dht?: MainlineOptions | undefined
+  /** Local service discovery, which joins a multicast group; off unless it is said, and without a listener. */
+  readonly lsd?: boolean | LsdOptions | undefined
+  /** Peer exchange; on unless it is said. */
+  readonly pex?: boolean | undefined
 }
 
 /** Starts BitTorrent: it serves `deps.shares` from the moment this resolves. @throws PORT_UNAVAILABLE */
 export async function openBitTorrent(deps: BitTorrentDeps, options: BitTorrentOptions = {}): Promise<BitTorrent> {
   await using stack = new AsyncDisposableStack()
-  const hub = stack.use(new PeerHub({ ...deps, encryption: options.encryption ?? 'allowed' }))
+  const exchange = options.pex === false ? undefined : stack.use(new PeerExchange<PeerSession>(deps.clock))
+  let dht: Mainline | undefined
+  const hubDeps = { ...deps, encryption: options.encryption ?? 'allowed', dht: () => dht, ...(exchange ? { exchange } : {}) }
+  const hub = stack.use(new PeerHub(hubDeps))
   if (options.listen) stack.use(await openListener(hub, options.listen))
-  return new BitTorrent(deps, hub, stack.move())
+  if (options.dht) dht = stack.use(await openDht(deps, { host: options.listen?.host ?? '0.0.0.0', ...options.dht }, hub.listenPort))
+  const lsdOptions = options.lsd === true ? {} : options.lsd
+  const lsd = lsdOptions && hub.listenPort > 0 ? stack.use(await openLsd(deps, hub.listenPort, lsdOptions)) : undefined
+  const http = deps.http ?? stack.use(httpProtocol(deps))
+  return new BitTorrent({ ...deps, checkAddress: deps.checkAddress ?? checkByFilter, http }, { hub, dht, lsd, exchange }, stack.move())
+}
+
+/** Other programs expect the DHT at the number of the listener. @throws PORT_UNAVAILABLE */
+async function openDht(deps: BitTorrentDeps, options: MainlineOptions, listenPort: number): Promise<Mainline> {
+  const { clock, log, checkAddress, saveNodes } = deps
+  const mainlineDeps = {
+    clock,
+    log,
+    ...(saveNodes ? { saveNodes } : {}),
+    ...(checkAddress ? { checkAddress: (host: string, port: number) => checkAddress(host, port, 'given') } : {})
+  }
+  if (options.port !== undefined) return await openMainline(mainlineDeps, options)
+  return await openMainline(mainlineDeps, { ...options, port: listenPort }).catch(() => openMainline(mainlineDeps, { ...options, port: 0 }))
+}
+
+/** What a BitTorrent is made of. */
+interface Parts {
+  readonly hub: PeerHub
+  readonly dht: Mainline | undefined
+  readonly lsd: Lsd | undefined
+  readonly exchange: PeerExchange<PeerSession> | undefined
 }
 
 export class BitTorrent implements TransferProtocol {
   readonly name = 'bittorrent'
-  readonly #deps: BitTorrentDeps & { readonly checkAddress: CheckAddress }
+  readonly #deps: BitTorrentDeps & { readonly checkAddress: CheckAddress; readonly http: TransferProtocol }
+  readonly #parts: Parts
   readonly #hub: PeerHub
   readonly #stack: AsyncDisposableStack
 
-  constructor(deps: BitTorrentDeps, hub: PeerHub, stack: AsyncDisposableStack) {
-    this.#deps = { ...deps, checkAddress: deps.checkAddress ?? checkByFilter }
-    this.#hub = hub
+  /** Use `openBitTorrent`. */
+  constructor(
+    deps: BitTorrentDeps & { readonly checkAddress: CheckAddress; readonly http: TransferProtocol },
+    parts: Parts,
+    stack: AsyncDisposableStack
+  ) {
+    this.#deps = deps
+    this.#parts = parts
+    this.#hub = parts.hub
     this.#stack = stack
   }
 
+  /** Our node of the DHT, when there is one. */
+  get dht(): Mainline | undefined {
+    return this.#parts.dht
+  }
   /** Port that peers can connect to; 0 when there is none. */
   get port(): number {
     return this.#hub.listenPort
@@ -104,31 +168,39 @@ export class BitTorrent implements TransferProtocol {
   openSwarm(request: SwarmRequest): AsyncDisposable & Pick<Swarm, 'add' | 'connected'> {
     const { torrent, left, onSource, also = {} } = request
     const grid = makeGrid(torrent.size, torrent.pieceLength)
-    const { infoHash, info } = torrent
-    const swarm = new Swarm({ ...this.#deps, hub: this.#hub, onSource }, { infoHash, grid, info })
-    const announcers = [request, also].map(({ trackers = [], peers = [], trust = 'found' }) => {
+    const { infoHash, info, private: isPrivate = false, trackerTiers: tiers } = torrent
+    const ownAddress = (): PeerAddress | undefined => this.#ownAddress()
+    const swarm = new Swarm({ ...this.#deps, hub: this.#hub, ownAddress, onSource }, { infoHash, grid, info, private: isPrivate })
+    const onPeers = (found: Iterable<PeerAddress>, t: AddressTrust): void => swarm.add(found, t)
+    const parts: (AsyncDisposable | Disposable)[] = [request, also].map(({ trackers = [], peers = [], trust = 'found' }) => {
       swarm.add(peers, trust)
-      return this.#announce({ infoHash, trackers, trust, left, onPeers: (found, t) => swarm.add(found, t) })
+      const tiered = trust === 'found' ? tiers : undefined
+      return this.#announce({ infoHash, trackers: trackers.filter(t => !tiered?.flat().includes(t)), tiers: tiered, trust, left, onPeers })
     })
+    // BEP 27: the tracker decides who may take part, so nobody else is asked and nobody is told.
+    if (!isPrivate) parts.push(openFinders(this.#finders, { infoHash, announce: true, onPeers }))
+    const { exchange } = this.#parts
+    if (exchange && !isPrivate) parts.push(exchange.listen(infoHash, (peers, session) => swarm.addFrom(session, peers)))
+    parts.push(this.#openWebSeeds(request, grid))
     return {
       add: (more, t) => swarm.add(more, t),
       get connected() {
         return swarm.connected
       },
       [Symbol.asyncDispose]: async () => {
-        await Promise.all([...announcers, swarm].map(part => part[Symbol.asyncDispose]()))
+        await Promise.all([...parts, swarm].map(part => (Symbol.dispose in part ? part[Symbol.dispose]() : part[Symbol.asyncDispose]())))
       }
     }
   }
 
-  /** Keeps a share announced at trackers until disposed. */
+  /** Keeps a share announced until disposed: at these trackers, if any, in the DHT and on the local network. */
   announceShare(infoHash: Uint8Array, trackers: readonly string[], trust: AddressTrust): AsyncDisposable {
     const known = this.#hub.encryption.know(infoHash)
-    const announcer = this.#announce({ infoHash, trackers, trust, left: () => 0 })
+    const parts = [this.#announce({ infoHash, trackers, trust, left: () => 0 }), openFinders(this.#finders, { infoHash, announce: true })]
     return {
       [Symbol.asyncDispose]: async () => {
         known[Symbol.dispose]()
-        await announcer[Symbol.asyncDispose]()
+        await Promise.all(parts.map(part => part[Symbol.asyncDispose]()))
       }
     }
   }
@@ -144,6 +216,7 @@ export class BitTorrent implements TransferProtocol {
     const announce = (trackers: readonly string[], trust: AddressTrust): AsyncDisposable =>
       this.#announce({ infoHash: magnet.infoHash, trackers, trust, left: () => 1, onPeers })
     stack.use(announce(magnet.trackers, 'found'))
+    stack.use(openFinders(this.#finders, { infoHash: magnet.infoHash, announce: false, onPeers }))
     stack.use(announce(hints.trackers ?? [], hints.trust ?? 'found'))
     fetch.add(hints.peers ?? [], hints.trust ?? 'found')
     fetch.add(magnet.peers, 'found')
@@ -156,6 +229,30 @@ export class BitTorrent implements TransferProtocol {
     } finally {
       signal.removeEventListener('abort', onAbort)
     }
+  }
+
+  get #finders(): Finders {
+    return { dht: this.#parts.dht, lsd: this.#parts.lsd, port: this.#hub.listenPort }
+  }
+
+  #ownAddress(): PeerAddress | undefined {
+    const host = this.#parts.dht?.publicAddress
+    return host === undefined ? undefined : { host, port: this.#hub.listenPort }
+  }
+
+  #openWebSeeds(request: SwarmRequest, grid: Grid): AsyncDisposable {
+    const { torrent, also, onSource } = request
+    const { name = '', multiFile = false, webSeeds = [] } = torrent
+    const byUrl = new Map<string, AddressTrust>()
+    for (const { webSeeds: urls = [], trust = 'found' } of [{ webSeeds }, request, also ?? {}])
+      for (const url of urls) byUrl.set(url, trust)
+    const urls = [...byUrl].map(([url, trust]) => ({ url, trust }))
+    const note = request.note && ((text: string): void => request.note?.(text))
+    const { clock, log, http, probe } = this.#deps
+    return openWebSeeds(
+      { clock, log, http, probe, onSource, ...(note ? { note } : {}) },
+      { urls, torrent: { ...torrent, name, multiFile }, grid }
+    )
   }
 
   #announce(options: Parameters<typeof openAnnouncer>[1]): AsyncDisposable {

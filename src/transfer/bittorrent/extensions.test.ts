@@ -23,10 +23,11 @@ const maybe = <T>(a: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(
 test('generated extended handshakes survive writing and reading', () => {
   const handshake: fc.Arbitrary<ExtendedHandshake> = fc.record(
     {
-      ids: fc.constantFrom({}, { ut_metadata: 3 }, { ut_metadata: 1, kith_ticket: 2, kith: 255 }),
+      ids: fc.constantFrom({}, { ut_metadata: 3 }, { ut_metadata: 1, kith_ticket: 2, kith: 255, ut_pex: 9 }),
       version: maybe(fc.string({ unit: 'grapheme', maxLength: 20 })),
       requestQueue: maybe(fc.integer({ min: 1, max: 9999 })),
       listenPort: maybe(fc.integer({ min: 1, max: 65535 })),
+      yourIp: maybe(fc.ipV4()),
       metadataSize: maybe(fc.integer({ min: 1, max: 1e9 })),
       uploadOnly: fc.boolean(),
       nonce: maybe(bytesOf(16)),

@@ -3,20 +3,22 @@
  *
  * | name          | our number | payload                                                           |
  * | ------------- | ---------: | ----------------------------------------------------------------- |
- * | (handshake)   |          0 | m, v, reqq, p, metadata_size, upload_only; kn and kb are Kith's      |
+ * | (handshake)   |          0 | m, v, reqq, p, yourip, metadata_size, upload_only; kn and kb are Kith's      |
  * | ut_metadata   |          1 | msg_type, piece, total_size, then raw bytes                       |
  * | kith_ticket   |          2 | id (16 bytes), mac (32 bytes)                                     |
  * | kith          |          3 | need: why nothing more is served until the downloader has paid    |
+ * | ut_pex        |          4 | see pex.ts                                                        |
  *
  * Spec: docs/wire/bittorrent.md §2-4
  */
 import { concatBytes, fromUtf8, utf8 } from '../../base/bytes.ts'
 import { BDict, type BValue, bdict, decodeBencodePrefix, encodeBencode } from './bencode.ts'
+import { addressBytes, hostOfBytes } from './compact.ts'
 import { MAX_BLOCK_BYTES, MAX_EXTENDED_BYTES, MAX_EXTENSIONS, MAX_REASON_BYTES } from './limits.ts'
 import { protocolError } from './messages.ts'
 
 /** Numbers under which we want to be sent each extension. */
-export const extensionIds = { ut_metadata: 1, kith_ticket: 2, kith: 3 } as const
+export const extensionIds = { ut_metadata: 1, kith_ticket: 2, kith: 3, ut_pex: 4 } as const
 export type ExtensionName = keyof typeof extensionIds
 
 export interface ExtendedHandshake {
@@ -27,6 +29,8 @@ export interface ExtendedHandshake {
   /** Requests the sender queues. */
   readonly requestQueue: number | undefined
   readonly listenPort: number | undefined
+  /** The receiver's IP address as the sender sees it. */
+  readonly yourIp?: string | undefined
   readonly metadataSize: number | undefined
   /** The sender wants nothing. */
   readonly uploadOnly: boolean
@@ -45,6 +49,7 @@ export function encodeExtendedHandshake(h: ExtendedHandshake): Uint8Array<ArrayB
       v: h.version === undefined ? undefined : utf8(h.version),
       reqq: h.requestQueue,
       p: h.listenPort,
+      yourip: h.yourIp === undefined ? undefined : addressBytes(h.yourIp),
       metadata_size: h.metadataSize,
       upload_only: h.uploadOnly ? 1 : undefined,
       kn: h.nonce,
@@ -69,6 +74,7 @@ export function decodeExtendedHandshake(bytes: Uint8Array): ExtendedHandshake {
     version: textOrNone(d.get('v')),
     requestQueue: within(d.int('reqq'), 1, Number.MAX_SAFE_INTEGER),
     listenPort: within(d.int('p'), 1, 65535),
+    yourIp: yourIpOf(d.bytes('yourip')),
     metadataSize: within(d.int('metadata_size'), 1, Number.MAX_SAFE_INTEGER),
     uploadOnly: d.int('upload_only') === 1,
     nonce: nonce?.length === NONCE_BYTES ? Uint8Array.from(nonce) : undefined,
@@ -131,6 +137,9 @@ export function encodeNeed(reason: string): Uint8Array<ArrayBuffer> {
 export function decodeNeed(bytes: Uint8Array): string | undefined {
   return textOrNone(readDict(bytes).get('need'))
 }
+
+const yourIpOf = (bytes: Uint8Array | undefined): string | undefined =>
+  bytes?.length === 4 || bytes?.length === 16 ? hostOfBytes(bytes) : undefined
 
 const within = (v: number | undefined, min: number, max: number): number | undefined =>
   v !== undefined && v >= min && v <= max ? v : undefined

@@ -16,7 +16,7 @@ import { HashServer } from './hashes-server.node.ts'
 import { type Handshake, protocolError } from './messages.ts'
 import { infosOfShare, type MadeInfo, parseInfo, shortPieces, v2HashOf } from './metainfo.ts'
 import { PeerWire, type PeerWireOptions } from './peer.node.ts'
-import { PeerSession, type SessionExchange, type SessionTorrent } from './session.node.ts'
+import { PeerSession, type SessionDht, type SessionExchange, type SessionTorrent } from './session.node.ts'
 import { formatPeerAddress, type PeerAddress } from './urls.ts'
 
 export interface HubDeps {
@@ -26,6 +26,8 @@ export interface HubDeps {
   readonly gate: UploadGate
   /** What carries the connections, as the gate's figures and sources name it; "bittorrent" unless it is said. */
   readonly protocol?: string
+  /** Our DHT node, once there is one. */
+  readonly dht?: () => SessionDht | undefined
   /** Peer exchange; left out: it is off. */
   readonly exchange?: SessionExchange
   /** Of TCP connections; "allowed" unless it is said. */
@@ -74,7 +76,8 @@ export class PeerHub implements AsyncDisposable {
   readonly #wires = new Set<PeerWire>()
   readonly #sessions = new Set<PeerSession>()
   readonly #downloads = new Map<string, Downloading>()
-  readonly #infosOfShare = new WeakMap<Share, readonly MadeInfo[]>()
+  /** Info dictionaries that somebody asked about, by hex info-hash. */
+  readonly #infosOfShare = new WeakMap<Share, Map<string, Uint8Array>>()
   readonly #factsOfInfo = new WeakMap<Uint8Array, InfoFacts>()
   readonly #hashes: HashServer
   #closed = false
@@ -155,7 +158,10 @@ export class PeerHub implements AsyncDisposable {
       incoming: true,
       onHandshake: (remote, w) => {
         const download = this.#downloads.get(bytesToHex(remote.infoHash))
-        const torrent = this.#torrent({ infoHash: remote.infoHash, grid: download?.grid, info: download?.info, private: download && (download.private ?? false) }, download?.infoHash)
+        const torrent = this.#torrent(
+          { infoHash: remote.infoHash, grid: download?.grid, info: download?.info, private: download && (download.private ?? false) },
+          download?.infoHash
+        )
         if (!torrent.grid) throw new KithError('SOURCE_LOST', 'a peer asks for a torrent that is not here')
         const { v2 } = this.#factsOf(torrent.info)
         // Who asks by v1 and says it knows v2 is answered with v2 (BEP 52, upgrade path): only then will it ask us for hashes.
@@ -196,23 +202,27 @@ export class PeerHub implements AsyncDisposable {
 
   /** Says that we speak v2 only about torrents that have it: others close on that. */
   #handshake(infoHash: Uint8Array, v2: Uint8Array | undefined): Handshake {
-    return { infoHash, peerId: this.peerId, fast: true, extended: true, v2: v2 !== undefined }
+    return { infoHash, peerId: this.peerId, fast: true, extended: true, dht: this.#deps.dht?.() !== undefined, v2: v2 !== undefined }
   }
 
   /** @param alias a second hash by which a share of the torrent may be known */
-  #torrent({ infoHash, grid, info, ticket }: DialTorrent, alias = infoHash): SessionTorrent {
+  #torrent({ infoHash, grid, info, private: isPrivate, ticket }: DialTorrent, alias = infoHash): SessionTorrent {
     const { shares } = this.#deps
     const share = shares.byInfoHash(bytesToHex(infoHash)) ?? shares.byInfoHash(bytesToHex(alias))
     const fits = share && (!grid || (share.grid.size === grid.size && share.grid.chunkBytes === grid.chunkBytes)) ? share : undefined
     const known = info ?? (fits && this.#info(fits, infoHash))
     const { pieceBytes } = this.#factsOf(known)
-    return { infoHash, grid: grid ?? fits?.grid, pieceBytes, share: fits, info: known, ticket }
+    // A share's own info dictionary is one of ours, which are never private.
+    const isOpen = isPrivate === undefined ? info === undefined && known !== undefined : !isPrivate
+    return { infoHash, grid: grid ?? fits?.grid, pieceBytes, share: fits, info: known, isOpen, ticket }
   }
 
   #info(share: Share, infoHash: Uint8Array): Uint8Array | undefined {
-    let made = this.#infosOfShare.get(share)
-    if (!made) this.#infosOfShare.set(share, (made = infosOfShare(share)))
-    return made.find(m => equalBytes(m.infoHash, infoHash) || (m.infoHashV2 && isCutOf(infoHash, m.infoHashV2)))?.info
+    const known = this.#infosOfShare.get(share) ?? new Map<string, Uint8Array>()
+    const hex = bytesToHex(infoHash)
+    const info = known.get(hex) ?? infosOfShare(share).find(m => isNamed(m, infoHash))?.info
+    if (info) this.#infosOfShare.set(share, known.set(hex, info))
+    return info
   }
 
   #factsOf(info: Uint8Array | undefined): InfoFacts {
@@ -228,9 +238,9 @@ export class PeerHub implements AsyncDisposable {
 
   #session(wire: PeerWire, torrent: SessionTorrent, remote: Handshake): PeerSession {
     if (equalBytes(remote.peerId, this.peerId)) throw protocolError('connected to ourselves')
-    const { clock, log, gate, protocol = 'bittorrent' } = this.#deps
+    const { clock, log, gate, dht, exchange, protocol = 'bittorrent' } = this.#deps
     const session = new PeerSession(
-      { clock, log, gate, protocol, hashes: this.#hashes, ownPeerId: this.peerId, listenPort: this.listenPort },
+      { clock, log, gate, protocol, dht: dht?.(), exchange, hashes: this.#hashes, ownPeerId: this.peerId, listenPort: this.listenPort },
       wire,
       torrent,
       remote
@@ -241,6 +251,9 @@ export class PeerHub implements AsyncDisposable {
     return session
   }
 }
+
+const isNamed = ({ infoHash, infoHashV2 }: MadeInfo, by: Uint8Array): boolean =>
+  equalBytes(infoHash, by) || (infoHashV2 !== undefined && isCutOf(by, infoHashV2))
 
 /** Why a connection ended, as sources say it. */
 export function asSourceError(error: KithError | undefined): KithError {

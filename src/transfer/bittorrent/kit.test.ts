@@ -1,6 +1,7 @@
 import { transferProtocolKit } from '../../../test/kits/transfer-protocol.ts'
 import { systemClock } from '../../base/clock.ts'
 import { silentLogger } from '../../base/log.ts'
+import { httpProtocol } from '../http/source.node.ts'
 import type { Share, ShareIndex, UploadGate } from '../protocol.ts'
 import { BitTorrent, openBitTorrent } from './bittorrent.node.ts'
 import { PeerHub } from './hub.node.ts'
@@ -20,6 +21,7 @@ transferProtocolKit({
   protocol: () => {
     const deps = { clock: systemClock, log: silentLogger, shares: none, gate: closedGate }
     const stack = new AsyncDisposableStack()
-    return new BitTorrent(deps, stack.use(new PeerHub(deps)), stack)
+    const parts = { hub: stack.use(new PeerHub(deps)), dht: undefined, lsd: undefined, exchange: undefined }
+    return new BitTorrent({ ...deps, checkAddress: async host => host, http: stack.use(httpProtocol(deps)) }, parts, stack)
   }
 })

@@ -141,3 +141,27 @@ export const MAX_MSE_PAYLOAD_BYTES = 4_096
 /** Encryption handshakes a second that one address may begin, and at once: each costs two powers of a 768-bit number. */
 export const MSE_PER_SECOND = 2
 export const MSE_BURST = 20
+
+/** Peer exchange (threats BT7): addresses in one message, and the pause between two on one connection. */
+export const MAX_PEX_PEERS = 50
+export const PEX_MS = 60_000
+
+/** Local service discovery: longest datagram, and torrents in one. */
+export const MAX_LSD_BYTES = 1_400
+export const MAX_LSD_TORRENTS = 20
+/** Peers heard of one torrent in that time that are answered by an announcement. */
+export const MAX_LSD_HEARD = 64
+/** All torrents are announced again after so long. */
+export const LSD_MS: number = 5 * 60_000
+/** Torrents that are added within so long go out in one datagram. */
+export const LSD_BATCH_MS = 50
+/** Datagrams sent and looked at a second, and at once. */
+export const LSD_SENT_PER_SECOND: number = 1 / 30
+export const LSD_SENT_BURST = 8
+export const LSD_RECEIVED_PER_SECOND = 10
+export const LSD_RECEIVED_BURST = 50
+/** Web seeds (BEP 19) that one download uses at once. */
+export const MAX_WEB_SEED_SOURCES = 8
+/** A web seed that failed is tried again after so long; the pause doubles. */
+export const WEB_SEED_RETRY_MS = 5_000
+export const MAX_WEB_SEED_TRIES = 5

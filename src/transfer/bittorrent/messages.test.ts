@@ -114,7 +114,14 @@ test('a length is refused before its body is there', () => {
     assert.throws(() => checkLength(length, id, undefined), isWire, `${length} ${id}`)
 })
 
-const handshake = { infoHash: new Uint8Array(20).fill(1), peerId: new Uint8Array(20).fill(2), fast: true, extended: true, v2: true }
+const handshake = {
+  infoHash: new Uint8Array(20).fill(1),
+  peerId: new Uint8Array(20).fill(2),
+  fast: true,
+  extended: true,
+  dht: true,
+  v2: true
+}
 test('a handshake survives; wrong protocol, wrong length and impossible flags are refused', () => {
   assert.deepEqual(decodeHandshake(encodeHandshake(handshake)), handshake)
   assert.deepEqual(decodeHandshake(encodeHandshake({ ...handshake, fast: false })), { ...handshake, fast: false })

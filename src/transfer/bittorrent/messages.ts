@@ -254,6 +254,8 @@ export interface Handshake {
   readonly fast: boolean
   /** BEP 10. */
   readonly extended: boolean
+  /** BEP 5: runs a DHT node, whose port it tells with `port`. */
+  readonly dht?: boolean
   /** BEP 52: speaks v2, and may be answered with the v2 info-hash when it sent the v1 one of a hybrid. */
   readonly v2?: boolean
 }
@@ -265,6 +267,7 @@ export function encodeHandshake(h: Handshake): Uint8Array<ArrayBuffer> {
   const reserved = new Uint8Array(8)
   if (h.extended) reserved[5] = 0x10
   if (h.fast) reserved[7] = 0x04
+  if (h.dht) reserved[7]! |= 0x01
   if (h.v2) reserved[7]! |= 0x10
   return concatBytes(PROTOCOL, reserved, h.infoHash, h.peerId)
 }
@@ -282,6 +285,7 @@ export function decodeHandshake(bytes: Uint8Array): Handshake {
     peerId: Uint8Array.from(bytes.subarray(48, 68)),
     extended: (reserved[5]! & 0x10) !== 0,
     fast: (reserved[7]! & 0x04) !== 0,
+    dht: (reserved[7]! & 0x01) !== 0,
     v2: (reserved[7]! & 0x10) !== 0
   }
 }

@@ -50,6 +50,8 @@ export interface Metainfo {
   /** BEP 27: peers come from its trackers only. */
   readonly private: boolean
   readonly trackers: readonly string[]
+  /** The same in the order of BEP 12, when the torrent has one; undefined: a single tracker, or a magnet link. */
+  readonly trackerTiers?: readonly (readonly string[])[] | undefined
   readonly webSeeds: readonly string[]
 }
 
@@ -61,11 +63,19 @@ export function parseTorrent(bytes: Uint8Array): Metainfo {
   if (!info) throw bad('no info dictionary')
   const announce = [root.get('announce') ?? [], ...(root.list('announce-list') ?? [])]
   const webSeeds = keepWebSeeds(texts([root.get('url-list') ?? []]), MAX_WEB_SEEDS)
-  const torrent = readInfo(info, keepTrackers(texts(announce), MAX_TRACKERS), webSeeds)
+  const trackers = keepTrackers(texts(announce), MAX_TRACKERS)
+  const torrent = { ...readInfo(info, trackers, webSeeds), trackerTiers: tiersOf(root.list('announce-list'), trackers) }
   const layers = root.get('piece layers')
   if (!torrent.v2 || layers === undefined) return torrent
   if (!(layers instanceof BDict)) throw bad('piece layers')
   return { ...torrent, v2: { ...torrent.v2, layers: readPieceLayers(layers, torrent.v2.files, torrent.pieceLength) } }
+}
+
+/** BEP 12: where there are tiers, `announce` does not count. */
+function tiersOf(list: readonly BValue[] | undefined, kept: readonly string[]): readonly (readonly string[])[] | undefined {
+  const left = new Set(kept)
+  const tiers = (list ?? []).slice(0, MAX_TRACKERS).map(tier => keepTrackers(texts([tier]), MAX_TRACKERS).filter(t => left.delete(t)))
+  return tiers.some(tier => tier.length > 0) ? tiers.filter(tier => tier.length > 0) : undefined
 }
 
 /** Reads an info dictionary that came by metadata exchange; the caller has compared its hash. @throws BENCODE_ERROR, BAD_TORRENT */

@@ -42,6 +42,7 @@ import { type Block, type Handshake, type Message, protocolError } from './messa
 import type { PeerHandler, PeerWire } from './peer.node.ts'
 import { isTicketMac, ticketMac } from './ticket.ts'
 import { Uploader } from './upload.node.ts'
+import { type PeerAddress, parsePeerAddress } from './urls.ts'
 
 export interface SessionDeps {
   readonly clock: Clock
@@ -49,12 +50,29 @@ export interface SessionDeps {
   readonly gate: UploadGate
   /** Name of the protocol in figures and sources. */
   readonly protocol: string
+  /** Our DHT node; undefined: there is none. */
+  readonly dht: SessionDht | undefined
+  /** Peer exchange; undefined: it is off. */
+  readonly exchange: SessionExchange | undefined
   /** Answers hash requests. */
   readonly hashes: HashServer
   /** 20 bytes, the same for all connections of this node. */
   readonly ownPeerId: Uint8Array
   /** Port of our listener; 0 when there is none. */
   readonly listenPort: number
+}
+
+/** The DHT as a session sees it: peers tell each other the ports of their nodes (BEP 5). */
+export interface SessionDht {
+  readonly port: number
+  addNode(address: PeerAddress): void
+}
+
+/** Peer exchange as a session sees it (pex-exchange.ts). */
+export interface SessionExchange {
+  extended(session: PeerSession): void
+  received(session: PeerSession, payload: Uint8Array): void
+  closed(session: PeerSession): void
 }
 
 /** What this node knows of the torrent when the connection is made. */
@@ -68,6 +86,8 @@ export interface SessionTorrent {
   readonly share: Share | undefined
   /** Info dictionary for others. */
   readonly info: Uint8Array | undefined
+  /** Its peers may be told of each other: it is known not to be private (BEP 27). */
+  readonly isOpen: boolean
   /** Shown to the seeder when it asks who we are. */
   readonly ticket: Ticket | undefined
 }
@@ -137,6 +157,7 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
     const { share } = this.torrent
     this.#sendPieces(share)
     if (this.remote.extended) this.#sendExtended(share)
+    if (this.remote.dht && this.#deps.dht) this.wire.send({ kind: 'port', port: this.#deps.dht.port })
     if (!share) return
     share.onChunk(piece => this.wire.send({ kind: 'have', piece }), this.#stop.signal)
     if (share.pricePerMb === 0n) this.#uploader?.unchoke() // nobody waits for a timer; the paid wait to hear who asks
@@ -201,6 +222,11 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
       case 'reject':
         this.reader?.rejected(m)
         break
+      case 'port': {
+        const host = parsePeerAddress(this.wire.address)?.host
+        if (host !== undefined && m.port > 0) this.#deps.dht?.addNode({ host, port: m.port })
+        break
+      }
       case 'extended':
         this.#onExtension(m.id, m.payload)
         break
@@ -228,6 +254,7 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
   closed(error: KithError): void {
     this.#deps.log.debug('peer connection ended', { address: this.wire.address, code: error.code, error })
     this.#stop.abort()
+    this.#exchange?.closed(this)
     void this.#uploader?.[Symbol.asyncDispose]() // awaited again in our own disposal
     this.reader?.closed(error)
   }
@@ -250,12 +277,18 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
     else if (n > 0) this.wire.send({ kind: 'bitfield', bits })
   }
 
+  get #exchange(): SessionExchange | undefined {
+    return this.torrent.isOpen ? this.#deps.exchange : undefined
+  }
+
   #sendExtended(share: Share | undefined): void {
+    const { ut_metadata, kith, kith_ticket, ut_pex } = extensionIds
     const payload = encodeExtendedHandshake({
-      ids: share ? extensionIds : { ut_metadata: extensionIds.ut_metadata, kith: extensionIds.kith },
+      ids: { ut_metadata, kith, ...(share ? { kith_ticket } : {}), ...(this.#exchange ? { ut_pex } : {}) },
       version: VERSION,
       requestQueue: MAX_QUEUED_REQUESTS,
       listenPort: this.#deps.listenPort || undefined,
+      yourIp: parsePeerAddress(this.wire.address)?.host,
       metadataSize: this.torrent.info?.length,
       uploadOnly: false,
       nonce: share ? this.#nonce : undefined,
@@ -291,7 +324,8 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
       const m = decodeMetadata(payload)
       if (m?.kind === 'request') this.#serveMetadata(m.piece)
       else if (m) this.reader?.metadata(m)
-    } else if (id === extensionIds.kith_ticket) this.#onTicket(payload)
+    } else if (id === extensionIds.ut_pex) this.#exchange?.received(this, payload)
+    else if (id === extensionIds.kith_ticket) this.#onTicket(payload)
     else if (id === extensionIds.kith) {
       const reason = decodeNeed(payload)
       if (reason !== undefined) this.reader?.needs(reason)
@@ -307,6 +341,7 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
       this.sendExtension('kith_ticket', encodeTicket({ id: ticket.id, mac: ticketMac(ticket.key, scope) }))
     }
     if (handshake.ids.kith !== undefined) this.#uploader?.unchoke() // it understands being told to pay
+    this.#exchange?.extended(this)
     this.reader?.extended(this.#extended)
   }
 

@@ -5,20 +5,24 @@
 import type { Clock } from '../../base/clock.ts'
 import { codeOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
+import { classOfAddress } from '../address-filter.ts'
 import type { Grid } from '../grid.ts'
 import type { Source } from '../protocol.ts'
 import type { PeerHub } from './hub.node.ts'
 import { MAX_DIALS, MAX_SWARM_CONNECTIONS, MAX_SWARM_PEERS, REDIAL_MS } from './limits.ts'
+import { peerPriority } from './peer-priority.ts'
 import type { PeerSession } from './session.node.ts'
 import { PeerSource } from './source.node.ts'
 import type { AddressTrust, CheckAddress } from './tracker.node.ts'
-import { formatPeerAddress, type PeerAddress } from './urls.ts'
+import { formatPeerAddress, type PeerAddress, parsePeerAddress } from './urls.ts'
 
 export interface SwarmDeps {
   readonly hub: PeerHub
   readonly clock: Clock
   readonly log: Logger
   readonly checkAddress: CheckAddress
+  /** Our address as others see it, when it is known: decides with theirs whom to prefer (BEP 40). */
+  readonly ownAddress?: () => PeerAddress | undefined
   /** Takes ownership of each source. */
   onSource(source: Source): void
 }
@@ -28,6 +32,15 @@ export interface SwarmTorrent {
   readonly grid: Grid
   /** Info dictionary for peers that ask for metadata. */
   readonly info: Uint8Array | undefined
+  /** BEP 27. */
+  readonly private: boolean
+}
+
+/** A peer that is to be dialled when there is a place. */
+interface Waiting {
+  readonly peer: PeerAddress
+  readonly trust: AddressTrust
+  go(): void
 }
 
 export class Swarm implements AsyncDisposable {
@@ -38,7 +51,9 @@ export class Swarm implements AsyncDisposable {
   readonly #known = new Set<string>()
   readonly #tasks = new Set<Promise<void>>()
   readonly #sessions = new Set<PeerSession>()
-  readonly #waiting: (() => void)[] = []
+  readonly #waiting: Waiting[] = []
+  /** Who named the peers that we dialled. */
+  readonly #trust = new WeakMap<PeerSession, AddressTrust>()
   #lanes = MAX_SWARM_CONNECTIONS
 
   constructor(deps: SwarmDeps, torrent: SwarmTorrent) {
@@ -50,6 +65,13 @@ export class Swarm implements AsyncDisposable {
   /** Peers that are connected. */
   get connected(): number {
     return this.#sessions.size
+  }
+
+  /** Peers that this one names: only what is in the private network that the user pointed us to is trusted as it was (as with trackers). */
+  addFrom(session: PeerSession, peers: Iterable<PeerAddress>): void {
+    const host = parsePeerAddress(session.wire.address)?.host ?? ''
+    const given = this.#trust.get(session) === 'given' && classOfAddress(host) !== 'public'
+    this.add(peers, given ? 'given' : 'found')
   }
 
   /** Dials these peers unless they are known; beyond 1,000 the new ones are left out. */
@@ -65,7 +87,7 @@ export class Swarm implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
     this.#registration[Symbol.dispose]()
-    for (const next of this.#waiting.splice(0)) next()
+    for (const next of this.#waiting.splice(0)) next.go()
     await Promise.all([...this.#sessions].map(s => s[Symbol.asyncDispose]()))
     await Promise.all(this.#tasks)
   }
@@ -79,7 +101,7 @@ export class Swarm implements AsyncDisposable {
     const { clock, log } = this.#deps
     const signal = this.#stop.signal
     for (let failures = 0; failures < MAX_DIALS && !signal.aborted; ) {
-      await this.#lane()
+      await this.#lane(peer, trust)
       try {
         failures = (await this.#connect(peer, trust)) ? 0 : failures + 1
       } catch (error) {
@@ -87,7 +109,7 @@ export class Swarm implements AsyncDisposable {
         log.debug('dialling a peer failed', { peer: formatPeerAddress(peer), error })
       } finally {
         this.#lanes++
-        this.#waiting.shift()?.()
+        this.#takeBest()?.go()
       }
       await clock.sleep(REDIAL_MS * 2 ** failures, signal).catch(() => {})
     }
@@ -100,6 +122,7 @@ export class Swarm implements AsyncDisposable {
     if (this.#stop.signal.aborted) return false
     const host = await checkAddress(peer.host, peer.port, trust)
     const session = await hub.dial({ host, port: peer.port }, this.#torrent, this.#stop.signal)
+    this.#trust.set(session, trust)
     this.#take(session)
     await session.wire.ended
     return session.knowsPieces && session.wire.error?.code !== 'PEER_WIRE'
@@ -122,8 +145,17 @@ export class Swarm implements AsyncDisposable {
     onSource(new PeerSource({ session, grid: this.#torrent.grid, clock, seeder: undefined, release }))
   }
 
-  async #lane(): Promise<void> {
-    while (this.#lanes <= 0 && !this.#stop.signal.aborted) await new Promise<void>(resolve => this.#waiting.push(resolve))
+  async #lane(peer: PeerAddress, trust: AddressTrust): Promise<void> {
+    while (this.#lanes <= 0 && !this.#stop.signal.aborted) await new Promise<void>(go => this.#waiting.push({ peer, trust, go }))
     this.#lanes--
+  }
+
+  /** Whom the user named comes first, then whom BEP 40 prefers; where it cannot tell, who came first. */
+  #takeBest(): Waiting | undefined {
+    const own = this.#waiting.length > 1 ? this.#deps.ownAddress?.() : undefined
+    const rank = ({ peer, trust }: Waiting): number => (trust === 'given' ? 2 ** 33 : 0) + (own ? peerPriority(own, peer) : 0)
+    let best = 0
+    for (let i = 1; i < this.#waiting.length; i++) if (rank(this.#waiting[i]!) > rank(this.#waiting[best]!)) best = i
+    return this.#waiting.splice(best, 1)[0]
   }
 }
