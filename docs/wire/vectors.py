@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Makes vectors.json: one example of every layout in src/wire and the Merkle root, with the bytes it must have.
 
-Written from the text of this folder with Python's standard library alone (Ed25519 signatures: python3-cryptography), without Kith's code.
+Written from the text of this folder with Python's standard library alone (Ed25519 signatures: python3-cryptography), without Kith's code. Where
+protoc is installed it must agree about the protobuf messages.
 The TypeScript tests must produce and accept exactly these bytes (src/wire/vectors.test.ts).
 
     python3 docs/wire/vectors.py > docs/wire/vectors.json
@@ -9,7 +10,10 @@ The TypeScript tests must produce and accept exactly these bytes (src/wire/vecto
 import base64
 import hashlib
 import json
+import os
+import shutil
 import struct
+import subprocess
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -174,6 +178,69 @@ vector("ticketRequest", "certificate and request", {"certificate": chain, "reque
 vector("ticketAnswer", "id, key, expiry", {"id": fill(0xe1, 16), "key": fill(0xe2, 32), "expiresAt": T + 3_600_000},
        u8(1) + fill(0xe1, 16) + fill(0xe2, 32) + u64(T + 3_600_000))
 
+# --- stream.md ---
+
+PROTO = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../proto")
+
+
+def varint(n):
+    return u8(n) if n < 128 else u8(n % 128 | 128) + varint(n // 128)
+
+
+def proto(kinds, fields):
+    """Protobuf: fields in order, defaults left out. kinds: name -> wire type, in the order of their numbers."""
+    out = b""
+    for number, (name, kind) in enumerate(kinds.items(), 1):
+        value = fields[name]
+        if kind == 0:
+            out += varint(number * 8) + varint(int(value)) if value else b""
+        else:
+            data = value if isinstance(value, bytes) else value.encode()
+            out += varint(number * 8 + 2) + varint(len(data)) + data if data else b""
+    return out
+
+
+def text_format(kinds, names, fields):
+    """The same message as `protoc --decode` prints it."""
+    lines = []
+    for name, key in zip(names, kinds):
+        value = fields[key]
+        if value in (0, False, "", b""):
+            continue
+        if isinstance(value, bytes):
+            value = '"' + "".join(f"\\{b:03o}" for b in value) + '"'
+        elif isinstance(value, str):
+            value = '"' + "".join(f"\\{b:03o}" for b in value.encode()) + '"'
+        lines.append(f"{name}: {str(value).lower() if isinstance(value, bool) else value}")
+    return "\n".join(lines)
+
+
+def proto_vector(layout, message, kinds, names, name, fields):
+    data = proto(kinds, fields)
+    if shutil.which("protoc"):  # its own word for the same bytes
+        protoc = ["protoc", f"--proto_path={PROTO}", "file_stream.proto"]
+        made = subprocess.run([*protoc, f"--encode=kith.{message}"], input=text_format(kinds, names, fields).encode(), capture_output=True)
+        read = subprocess.run([*protoc, f"--decode=kith.{message}"], input=data, capture_output=True)
+        if made.stdout != data or read.returncode != 0:
+            exit(f"protoc writes {name} otherwise: {made.stdout.hex()} {made.stderr.decode()}")
+    return vector(layout, name, fields, data)
+
+
+REQUEST = {"fileHash": 2, "offset": 0, "length": 0}
+RESPONSE = {"data": 2, "isLastChunk": 0, "nextChunkHash": 2, "refusal": 2, "reason": 2}
+a_request = lambda name, f: proto_vector("fileRequest", "FileRequest", REQUEST, ["file_hash", "offset", "length"], name, f)
+a_response = lambda name, f: proto_vector("fileResponse", "FileResponse", RESPONSE,
+                                          ["data", "is_last_chunk", "next_chunk_hash", "refusal", "reason"], name, f)
+no_data = {"data": b"", "isLastChunk": False, "nextChunkHash": "", "refusal": "", "reason": ""}
+file_request = a_request("the second and third chunk", {"fileHash": FILE_ID.hex(), "offset": CHUNK, "length": 2 * CHUNK})
+a_request("from the beginning", {"fileHash": FILE_ID.hex(), "offset": 0, "length": 1})
+a_request("far into a large file", {"fileHash": FILE_ID.hex(), "offset": 2**53 - 1, "length": 2**32 + 5})
+a_response("data in the middle of a run", {**no_data, "data": fill(0xd5, 300)})
+file_response = a_response("the last data of a run", {**no_data, "data": b"abc", "isLastChunk": True})
+a_response("with a hash that nobody uses", {**no_data, "data": b"abc", "nextChunkHash": FILE["chunkHashes"][0].hex()})
+a_response("a refusal", {**no_data, "isLastChunk": True, "refusal": "CHUNK_MISSING", "reason": "noch nicht da: Käse 🧀"})
+a_response("nothing at all", no_data)
+
 # --- payment.md ---
 
 parts = [{"protocol": "http", "chunks": [{"first": 0, "count": 2}]}, {"protocol": "bittorrent", "chunks": [{"first": 3, "count": 1}]}]
@@ -235,6 +302,22 @@ refused = [
     ("receipt", "bytes that are not those of its chunks", replaced(receipt_body, u64(delivered), u64(delivered + 1)), "WIRE_RANGE"),
     ("paid", "receipts out of order", u8(1) + u64(98765) + paid["tx"] + paid["salt"] + u16(2) + hashes[1] + hashes[0], "WIRE_RANGE"),
     ("paidAnswer", "a state of the future", u8(1) + u8(3) + u64(0), "WIRE_RANGE"),
+    ("fileRequest", "fields out of order", file_request[:66] + file_request[70:] + file_request[66:70], "WIRE_RANGE"),
+    ("fileRequest", "a field twice", file_request + file_request[-4:], "WIRE_RANGE"),
+    ("fileRequest", "an unknown field", file_request + varint(6 * 8) + u8(1), "WIRE_RANGE"),
+    ("fileRequest", "no length", file_request[:70], "WIRE_RANGE"),
+    ("fileRequest", "a default spelled out", file_request[:66] + b"\x10\x00" + file_request[-4:], "WIRE_RANGE"),
+    ("fileRequest", "a varint with a needless byte", file_request[:66] + b"\x10\x81\x00" + file_request[-4:], "WIRE_RANGE"),
+    ("fileRequest", "an offset above 2^53", file_request[:66] + b"\x10" + varint(2**53) + file_request[-4:], "WIRE_RANGE"),
+    ("fileRequest", "a varint without end", file_request[:66] + b"\x10" + fill(0xff, 11), "WIRE_RANGE"),
+    ("fileRequest", "a hash in upper case", file_request[:2] + FILE_ID.hex().upper().encode() + file_request[66:], "WIRE_TEXT"),
+    ("fileRequest", "cut short", file_request[:-1], "WIRE_TRUNCATED"),
+    ("fileResponse", "data above a chunk", b"\x0a" + varint(CHUNK + 1), "WIRE_RANGE"),
+    ("fileResponse", "a bool that is none", replaced(file_response, b"\x10\x01", b"\x10\x02"), "WIRE_RANGE"),
+    ("fileResponse", "a refusal with data", file_response + b"\x22\x01A", "WIRE_RANGE"),
+    ("fileResponse", "a reason for nothing", file_response + b"\x2a\x01A", "WIRE_RANGE"),
+    ("fileResponse", "a refusal that is no code", b"\x22\x02no", "WIRE_TEXT"),
+    ("fileResponse", "a reason that is not UTF-8", b"\x22\x01A\x2a\x01\xff", "WIRE_TEXT"),
     ("peerChain", "a flag that is no flag", flip(chain, 1 + len(signed_bytes(peer_signed)), 2), "WIRE_RANGE"),
 ]
 

@@ -11,5 +11,6 @@ export const netErrors = {
   FORBIDDEN_ADDRESS: 'an address may not be dialled: nobody entitled to named it',
   BAD_ADDRESS: 'not a multiaddr that Kith can use',
   LISTEN_FAILED: 'a port could not be opened',
+  STREAM_CLOSED: 'a stream was closed by this side',
   HOST_CLOSED: 'the host has been closed'
 } as const

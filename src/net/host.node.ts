@@ -21,11 +21,13 @@ import {
   MAX_DIAL_QUEUE,
   MAX_OTHER_RECORDS,
   MAX_PARALLEL_DIALS,
+  MAX_PAUSED_BYTES,
   MAX_PEER_RECORD_BYTES,
   MAX_PENDING_CONNECTIONS,
   MAX_PROVIDER_RECORDS,
   MAX_PROVIDERS_PER_FILE,
   MAX_RECORDS_PER_PROVIDER,
+  MAX_STREAM_WINDOW_BYTES,
   MAX_UNKNOWN_PEERS,
   PING_INTERVAL_MS
 } from './limits.ts'
@@ -122,7 +124,7 @@ async function createLibp2p<S extends HostServices>(
       )
     ],
     connectionEncrypters: [tls(), noise()],
-    streamMuxers: [yamux()],
+    streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: MAX_STREAM_WINDOW_BYTES, maxReadBufferLength: MAX_PAUSED_BYTES } })],
     datastore: datastoreFor(isConnected, self, options.maxUnknownPeers ?? MAX_UNKNOWN_PEERS),
     connectionManager: {
       maxConnections,

@@ -6,10 +6,12 @@ import { Emitter } from '../base/events.ts'
 import type { Logger } from '../base/log.ts'
 import { parseAddress } from './address-scope.ts'
 import { ipOf, Libp2pRpc } from './libp2p-rpc.ts'
+import { Libp2pStreams } from './libp2p-streams.ts'
 import { MAX_ADDRESSES_PER_PEER } from './limits.ts'
 import type { PeerTarget, Rpc } from './rpc.ts'
 import { RpcMethods } from './rpc-methods.ts'
 import type { ScopeGate } from './scope-gate.ts'
+import type { Streams } from './streams.ts'
 
 /** libp2p's record of services by name. */
 export type HostServices = Record<string, unknown>
@@ -40,6 +42,7 @@ export interface HostParts {
 export class Host<S extends HostServices = HostServices> implements AsyncDisposable {
   readonly peerId: string
   readonly rpc: Rpc
+  readonly streams: Streams
   readonly events: Emitter<HostEvents>
   /** What was given as `services`, running. */
   readonly services: S
@@ -47,6 +50,7 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
   readonly libp2p: Libp2p<S>
   readonly #deps: HostParts
   readonly #rpc: Libp2pRpc
+  readonly #streams: Libp2pStreams
   readonly #open = new Set<string>()
   #closed: Promise<void> | undefined
 
@@ -57,13 +61,11 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
     this.peerId = libp2p.peerId.toString()
     this.events = new Emitter(cause => deps.log.warn('a listener threw', { cause }))
     const plain = libp2p as unknown as Libp2p
-    this.#rpc = new Libp2pRpc({
-      libp2p: plain,
-      log: deps.log,
-      methods: new RpcMethods(deps),
-      connect: (target, signal) => this.#connect(target, signal)
-    })
+    const connect = (target: PeerTarget, signal: AbortSignal): Promise<Connection> => this.#connect(target, signal)
+    this.#rpc = new Libp2pRpc({ libp2p: plain, log: deps.log, methods: new RpcMethods(deps), connect })
     this.rpc = this.#rpc
+    this.#streams = new Libp2pStreams({ clock: deps.clock, libp2p: plain, log: deps.log, connect })
+    this.streams = this.#streams
     libp2p.addEventListener('connection:open', event => this.#onOpen(event.detail))
     libp2p.addEventListener('peer:disconnect', event => this.#onPeerGone(event.detail))
   }
@@ -111,7 +113,7 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
   }
 
   async #close(): Promise<void> {
-    await this.#rpc[Symbol.asyncDispose]()
+    await Promise.all([this.#rpc[Symbol.asyncDispose](), this.#streams[Symbol.asyncDispose]()])
     await this.libp2p.stop()
   }
 

@@ -3,6 +3,7 @@ import type { Connection, Libp2p, Stream } from '@libp2p/interface'
 import { KithError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { canonicalIp, parseAddress } from './address-scope.ts'
+import { drained } from './drained.ts'
 import { MAX_INBOUND_STREAMS, MAX_OUTBOUND_STREAMS, REQUEST_TIMEOUT_MS } from './limits.ts'
 import type { PeerTarget, Rpc, RpcContext, RpcHandlerOptions, RpcRequestOptions } from './rpc.ts'
 import { CallQueue, callerError } from './rpc-caller.ts'
@@ -138,7 +139,7 @@ export function ipOf(connection: Pick<Connection, 'remoteAddr' | 'direct'>): str
 }
 
 /** Closes our half, gives the other side a moment, then lets go of what is left. */
-async function finish(stream: Stream): Promise<void> {
+export async function finish(stream: Stream): Promise<void> {
   const closed = new Promise<void>(resolve => stream.addEventListener('close', () => resolve(), { once: true }))
   const limit = AbortSignal.timeout(CLOSE_TIMEOUT_MS)
   try {
@@ -152,7 +153,7 @@ async function finish(stream: Stream): Promise<void> {
 async function writeAll(stream: Stream, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
   for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
     signal.throwIfAborted()
-    if (!stream.send(bytes.subarray(at, at + WRITE_BYTES))) await stream.onDrain({ signal })
+    if (!stream.send(bytes.subarray(at, at + WRITE_BYTES))) await drained(stream, signal)
   }
 }
 
@@ -191,7 +192,7 @@ function readFrame(stream: Stream, reader: FrameReader, signal: AbortSignal): Pr
 }
 
 /** libp2p names its errors; what they mean to a caller is one of our codes. */
-function toKithError(error: unknown, peer: string, method: string): unknown {
+export function toKithError(error: unknown, peer: string, method: string): unknown {
   if (error instanceof KithError) return error
   const name = (error as { name?: string } | null)?.name ?? ''
   if (name === 'UnsupportedProtocolError')

@@ -58,3 +58,18 @@ export const MAX_MESSAGE_BYTES: number = 4 * 1024 * 1024
 /** Characters of a method's name and of an error code in a response. */
 export const MAX_METHOD_CHARS = 64
 export const MAX_CODE_BYTES = 64
+
+/** Largest frame that any stream protocol may ask for. */
+export const MAX_FRAME_BYTES: number = 4 * 1024 * 1024
+/** Bytes of a stream that are taken from the network before somebody reads them; then it is paused. */
+export const READ_AHEAD_BYTES: number = 256 * 1024
+/** Largest receive window of a muxed stream, and what may pile up in a stream that is paused: more than a window. */
+export const MAX_STREAM_WINDOW_BYTES: number = 4 * 1024 * 1024
+export const MAX_PAUSED_BYTES: number = 6 * 1024 * 1024
+/** Framed streams that others have opened to us, of all peers and protocols. */
+export const MAX_STREAMS = 512
+/** How long somebody may wait for the next frame; for the rest of one, or for the other side to read. */
+export const STREAM_IDLE_MS = 60_000
+export const STREAM_STALL_MS = 30_000
+/** How often that is looked at. */
+export const STREAM_CHECK_MS = 5_000

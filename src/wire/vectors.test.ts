@@ -9,6 +9,7 @@ import { bytesToHex, concatBytes, hexToBytes } from '../base/bytes.ts'
 import { type Codec, decode, encode, Writer } from '../base/codec.ts'
 import { openSigned } from '../identity/signing.ts'
 import { checkChunkPath, checkPage, chunkPath, makePage, merkleRoot } from '../transfer/merkle.ts'
+import { fileRequest, fileResponse } from './file-stream.ts'
 import { instanceCertificateCodec } from './instance-certificate.ts'
 import { formatLink, parseLink } from './link.ts'
 import { manifestCodec } from './manifest.ts'
@@ -60,6 +61,8 @@ function absent(value: unknown): unknown {
 
 const CODECS = {
   countersignAnswer,
+  fileRequest,
+  fileResponse,
   hashPage,
   hashPageRequest,
   instanceCertificate: instanceCertificateCodec,

@@ -31,6 +31,8 @@ export interface ProtocolUnderTest {
   protocol(): TransferProtocol
   /** For protocols that look shares up by info-hash. */
   readonly infoHashOf?: (share: Share) => Uint8Array
+  /** The protocol carries no tickets: paid shares are refused, and that is all. */
+  readonly freeOnly?: boolean
 }
 
 const MIB = 2 ** 20
@@ -305,6 +307,7 @@ function paymentTests(subject: ProtocolUnderTest): void {
     assert.deepEqual(rig.gate.admitted, [])
     assert.equal(rig.gate.sentBytes, 0)
   })
+  if (subject.freeOnly) return
   test(`${subject.name}: a ticket with credit fetches a paid share, charged exactly once per chunk`, async () => {
     const share = new MemoryShare(seededBytes(3 * MIB + 5), { pricePerMb: 1000n })
     await using rig = await Rig.open(subject, share)
