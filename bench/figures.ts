@@ -1,9 +1,9 @@
-/** What is not a race: memory of our processes, hashing speed, the time to start. */
+/** What is not a race: memory of our processes, the time to start. (Hashing is in hashing.ts.) */
 import { execFile } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { isInstalled, median, memoryOf, Running, root, warm } from './kit.ts'
+import { median, memoryOf, Running, warm } from './kit.ts'
 import { program, startNode, startSeeder } from './kith.ts'
 import { type Context, fixtureOf } from './scenarios.ts'
 
@@ -13,6 +13,7 @@ export interface Figure {
   readonly unit: string
   /** undefined: only reported. */
   readonly atMost?: number
+  readonly atLeast?: number
 }
 
 const IDLE_MS = 3_000
@@ -57,36 +58,6 @@ export async function memory(context: Context, runs: number): Promise<Figure[]> 
     { name: 'downloader, idle', value: of('idleDown'), unit: 'MiB' },
     { name: 'downloader, highest', value: of('peakDown'), unit: 'MiB', atMost: 220 },
     { name: 'downloader, above idle', value: median(all.map(r => r.peakDown - r.idleDown)), unit: 'MiB', atMost: 70 }
-  ]
-}
-
-/** Hashing a file to be shared, beside openssl; from the page cache. */
-export async function hashing(context: Context, runs: number): Promise<Figure[]> {
-  const file = await fixtureOf(context)
-  const mb = (context.mib * 2 ** 20) / 1e6
-  const code = (sha1: boolean): string =>
-    `import { hashFile } from ${JSON.stringify(join(root, 'src/transfer/hash-file.node.ts'))}
-const began = performance.now(); await hashFile(${JSON.stringify(file.path)}, { sha1: ${sha1} }, () => {})
-console.log(JSON.stringify({ seconds: (performance.now() - began) / 1000 }))`
-  const ours = async (sha1: boolean): Promise<number> => {
-    await using node = new Running(process.execPath, ['--input-type=module', '-e', code(sha1)])
-    return mb / Number((await node.result())['seconds'])
-  }
-  const openssl = async (): Promise<number> => {
-    const began = performance.now()
-    await promisify(execFile)('openssl', ['dgst', '-sha256', file.path])
-    return mb / ((performance.now() - began) / 1000)
-  }
-  const rates = { http: [] as number[], both: [] as number[], openssl: [] as number[] }
-  for (let i = 0; i < runs; i++) {
-    rates.http.push(await ours(false))
-    rates.both.push(await ours(true))
-    if (isInstalled('openssl')) rates.openssl.push(await openssl())
-  }
-  return [
-    { name: 'share over HTTP: SHA-256 of the whole and of every chunk', value: median(rates.http), unit: 'MB/s' },
-    { name: 'share over both: and SHA-1 of every piece', value: median(rates.both), unit: 'MB/s' },
-    ...(rates.openssl.length > 0 ? [{ name: 'openssl dgst -sha256: the whole only', value: median(rates.openssl), unit: 'MB/s' }] : [])
   ]
 }
 

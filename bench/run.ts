@@ -7,7 +7,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, loadavg, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type Figure, hashing, memory, starting } from './figures.ts'
+import { type Figure, memory, starting } from './figures.ts'
+import { hashing } from './hashing.ts'
 import { killAll, median, type Sample, warm } from './kit.ts'
 import { choose } from './kith.ts'
 import { bittorrent, type Context, http1, http3, type Race } from './scenarios.ts'
@@ -73,10 +74,13 @@ const judge = (text: string, ratio: number, atMost: number): string =>
 
 function printFigures(name: string, all: readonly Figure[]): void {
   print(`\n### ${titles[name]}\n\n| what | figure | goal |\n|---|---|---|`)
-  for (const f of all) {
-    const goal = f.atMost === undefined ? '' : `≤ ${f.atMost} ${f.unit}: ${f.value <= f.atMost ? 'reached' : 'NOT reached'}`
-    print(`| ${f.name} | ${fixed(f.value, 0)} ${f.unit} | ${goal} |`)
-  }
+  for (const f of all) print(`| ${f.name} | ${fixed(f.value, 0)} ${f.unit} | ${goalOf(f)} |`)
+}
+
+function goalOf({ value, unit, atMost, atLeast }: Figure): string {
+  const said = (sign: string, bound: number, reached: boolean): string => `${sign} ${bound} ${unit}: ${reached ? 'reached' : 'NOT reached'}`
+  if (atMost !== undefined) return said('≤', atMost, value <= atMost)
+  return atLeast === undefined ? '' : said('≥', atLeast, value >= atLeast)
 }
 
 async function main(): Promise<void> {

@@ -57,9 +57,9 @@ function expected(bytes: Uint8Array): Omit<CoreDigest, 'stamp'> & ExtraDigests {
   }
 }
 
-const random = seededBytes(2 * PART_BYTES + 5)
+const random = seededBytes(5 * PART_BYTES + 5)
 
-for (const size of [1, 16_385, CHUNK, CHUNK + 1, 4 * MIB, 5 * MIB + 7, PART_BYTES, random.length]) {
+for (const size of [1, 16_385, CHUNK, CHUNK + 1, 4 * MIB, 5 * MIB + 7, PART_BYTES, 4 * PART_BYTES, random.length]) {
   test(`all digests of ${size} bytes are right, and SHA-256 is told first`, async () => {
     const bytes = random.subarray(0, size)
     const path = fileOf(`all-${size}`, bytes)

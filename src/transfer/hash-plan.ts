@@ -2,11 +2,12 @@
  * How the hashing of one file is divided between workers. The SHA-256 of the whole is one long task, `whole`; everything else is cut into
  * ranges that any worker may take:
  *
- * | kind     | range                      | digests                                            |
- * | -------- | -------------------------- | -------------------------------------------------- |
- * | `chunks` | 4 MiB                      | SHA-256 of each 256 KiB chunk                      |
- * | `pieces` | 4 MiB                      | SHA-1 of each 256 KiB piece, BEP 52 subtree of it  |
- * | `parts`  | ed2k part, 9,728,000 bytes | MD4, AICH blocks and their top                     |
+ * | kind     | range                     | digests                                           |
+ * | -------- | ------------------------- | ------------------------------------------------- |
+ * | `chunks` | 4 MiB                     | SHA-256 of each 256 KiB chunk                     |
+ * | `pieces` | 4 MiB                     | SHA-1 of each 256 KiB piece, BEP 52 subtree of it |
+ * | `parts`  | four ed2k parts; the last | MD4, AICH blocks and their top                    |
+ * |          | ones by themselves        |                                                   |
  *
  * `whole` and `chunks` come first. No range is taken before `whole` has read that far: so the disk is read once, in order, and the
  * ranges come out of the page cache; and when the disk is slower than hashing, a worker that has caught up goes on with the
@@ -27,6 +28,8 @@ export type RangeKind = 'chunks' | 'pieces' | 'parts'
 
 export interface HashTask {
   readonly kind: 'whole' | RangeKind
+  /** Counted for each kind. */
+  readonly unit: number
   readonly offset: number
   readonly length: number
 }
@@ -35,7 +38,8 @@ const UNIT_BYTES = 4 * 1024 * 1024
 /** How often `whole` tells how far it is. */
 export const STEP_BYTES: number = 1024 * 1024
 
-const unitBytes: Record<RangeKind, number> = { chunks: UNIT_BYTES, pieces: UNIT_BYTES, parts: PART_BYTES }
+/** Full ed2k parts that are hashed together (md4-lanes.ts). */
+export const PARTS_TOGETHER = 4
 
 /** Digests that each byte goes through in ranges of this kind. */
 export const digestsIn = (plan: HashPlan, kind: HashTask['kind']): number =>
@@ -43,7 +47,16 @@ export const digestsIn = (plan: HashPlan, kind: HashTask['kind']): number =>
 
 const unitsOf = (plan: HashPlan, kind: RangeKind): number => {
   if (digestsIn(plan, kind) === 0) return 0
-  return kind === 'parts' ? dataParts(plan.size) : Math.ceil(plan.size / UNIT_BYTES)
+  return kind === 'parts' ? groupsOf(plan) + dataParts(plan.size) - PARTS_TOGETHER * groupsOf(plan) : Math.ceil(plan.size / UNIT_BYTES)
+}
+
+const groupsOf = (plan: HashPlan): number => Math.floor(plan.size / (PARTS_TOGETHER * PART_BYTES))
+
+function rangeOf(plan: HashPlan, kind: RangeKind, unit: number): HashTask {
+  const alone = unit - groupsOf(plan)
+  const full = kind !== 'parts' ? UNIT_BYTES : alone < 0 ? PARTS_TOGETHER * PART_BYTES : PART_BYTES
+  const offset = kind !== 'parts' || alone < 0 ? unit * full : (groupsOf(plan) * PARTS_TOGETHER + alone) * PART_BYTES
+  return { kind, unit, offset, length: Math.min(full, plan.size - offset) }
 }
 
 /** Bytes that go through digests in all. */
@@ -107,7 +120,7 @@ export class HashQueue {
   /** The next task for this worker; waits while nothing can be begun yet. undefined: everything is taken. */
   take(): HashTask | undefined {
     if (this.#plan.core && Atomics.compareExchange(this.#counters, WHOLE_TAKEN, 0, 1) === 0) {
-      return { kind: 'whole', offset: 0, length: this.#plan.size }
+      return { kind: 'whole', unit: 0, offset: 0, length: this.#plan.size }
     }
     for (;;) {
       const steps = Atomics.load(this.#counters, WHOLE_AT)
@@ -136,16 +149,12 @@ export class HashQueue {
   #open(): HashTask[] {
     const next = (['chunks', 'pieces', 'parts'] as const).flatMap(kind => {
       const unit = Atomics.load(this.#counters, NEXT[kind])
-      const offset = unit * unitBytes[kind]
-      if (unit >= unitsOf(this.#plan, kind)) return []
-      return [{ kind, offset, length: Math.min(unitBytes[kind], this.#plan.size - offset) }]
+      return unit < unitsOf(this.#plan, kind) ? [rangeOf(this.#plan, kind, unit)] : []
     })
     return next.sort((a, b) => Number(b.kind === 'chunks') - Number(a.kind === 'chunks') || a.offset - b.offset)
   }
 
-  #claim({ kind, offset }: HashTask): boolean {
-    if (kind === 'whole') return false
-    const unit = offset / unitBytes[kind]
-    return Atomics.compareExchange(this.#counters, NEXT[kind], unit, unit + 1) === unit
+  #claim({ kind, unit }: HashTask): boolean {
+    return kind !== 'whole' && Atomics.compareExchange(this.#counters, NEXT[kind], unit, unit + 1) === unit
   }
 }

@@ -6,7 +6,7 @@ import { closeSync, constants, openSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import { KithError } from '../base/errors.ts'
 import { type HashOutput, type HashPlan, HashQueue } from './hash-plan.ts'
-import { RangeHasher } from './hash-ranges.node.ts'
+import { type Md4s, RangeHasher } from './hash-ranges.node.ts'
 
 export interface HashJob {
   readonly path: string
@@ -39,8 +39,8 @@ if (parentPort) {
 
 async function work({ path, plan, output }: HashJob, say: (message: HashMessage) => void): Promise<void> {
   const queue = new HashQueue(plan, output.counters)
-  const md4 = plan.ed2k ? await (await import('./md4-fast.ts')).FastMd4.open() : undefined
   const fd = openSync(path, constants.O_RDONLY)
+  let md4s: Md4s | undefined
   let worked = 0
   let toldMs = performance.now()
   const count = (bytes: number): void => {
@@ -49,9 +49,10 @@ async function work({ path, plan, output }: HashJob, say: (message: HashMessage)
     toldMs = performance.now()
     say({ worked })
   }
-  const hasher = new RangeHasher({ fd, plan, output, md4, reached: bytes => queue.reached(bytes), worked: count })
+  const hasher = new RangeHasher({ fd, plan, output, reached: bytes => queue.reached(bytes), worked: count })
   for (let task = queue.take(); task; task = queue.take()) {
-    hasher.run(task)
+    if (task.kind === 'parts') md4s ??= await openMd4s() // not before: the link need not wait for it
+    hasher.run(task, md4s)
     const complete = queue.finished(task)
     if (!complete) continue
     hasher.complete(complete)
@@ -59,4 +60,14 @@ async function work({ path, plan, output }: HashJob, say: (message: HashMessage)
   }
   closeSync(fd)
   say({ done: true, worked })
+}
+
+async function openMd4s(): Promise<Md4s> {
+  const [{ FastMd4 }, { Md4Lanes }] = await Promise.all([import('./md4-fast.ts'), import('./md4-lanes.ts')])
+  const one = await FastMd4.open()
+  try {
+    return { one, four: new Md4Lanes() }
+  } catch {
+    return { one, four: undefined } // no vectors here
+  }
 }

@@ -4,7 +4,8 @@
  */
 
 const BLOCK = 64
-const ROUNDS = [
+/** RFC 1320 §3.4: what each of the sixteen steps of a round rotates by (in turn) and takes from the block. */
+export const MD4_ROUNDS = [
   { shifts: [3, 7, 11, 19], constant: 0, words: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] },
   { shifts: [3, 5, 9, 13], constant: 0x5a827999, words: [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15] },
   { shifts: [3, 9, 11, 15], constant: 0x6ed9eba1, words: [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15] }
@@ -27,7 +28,7 @@ export function md4(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 /** One block (RFC 1320 §3.4). The four words change roles from step to step instead of moving. */
 function compress(state: number[], block: DataView, at: number): void {
   const s = [...state]
-  for (const [round, { shifts, constant, words }] of ROUNDS.entries()) {
+  for (const [round, { shifts, constant, words }] of MD4_ROUNDS.entries()) {
     for (const [i, word] of words.entries()) {
       const role = (n: number): number => (n - i + 16) % 4
       const [a, b, c, d] = [s[role(0)]!, s[role(1)]!, s[role(2)]!, s[role(3)]!]

@@ -6,7 +6,7 @@
  * The program is WebAssembly that is assembled here, from the formulas, when it is first needed: there is nothing opaque to trust.
  * Its memory: 4 strips of input, the state (8 vectors), the round constants, one block of padding.
  */
-import { Assembler, type Local } from './wasm-vector.ts'
+import { Assembler, type Local, readBlock } from './wasm-vector.ts'
 
 /** Bytes of each message that are copied in at a time: all strips together stay in the processor's second-level cache. */
 const STRIP = 16 * 1024
@@ -106,7 +106,7 @@ function assemble(): Uint8Array<ArrayBuffer> {
   }
   const { state, blocks, constants, pointers } = locals
   asm.loop(() => {
-    readBlock(asm, locals)
+    readBlock(asm, pointers, locals.w, locals.temporary, true)
     for (const p of pointers) asm.get(p).int(BLOCK).addInt().set(p)
     for (const [i, s] of state.entries())
       asm
@@ -135,31 +135,6 @@ function assemble(): Uint8Array<ArrayBuffer> {
     asm.get(blocks).int(1).subtractInt().tee(blocks).repeat()
   })
   return asm.module()
-}
-
-/** Loads 64 bytes of each message, turns the words to big endian, and transposes: w[i] holds word i of all four. */
-function readBlock(asm: Assembler, { pointers, w, temporary: t }: Locals): void {
-  for (let i = 0; i < 16; i += 4) {
-    for (const [lane, p] of pointers.entries())
-      asm
-        .get(p)
-        .load(4 * i)
-        .reverseWords()
-        .set(t[lane]!)
-    const [a, b, c, d] = [w[i]!, w[i + 1]!, w[i + 2]!, w[i + 3]!]
-    asm.get(t[0]!).get(t[1]!).pick(0, 4, 1, 5).set(a)
-    asm.get(t[2]!).get(t[3]!).pick(0, 4, 1, 5).set(b)
-    asm.get(t[0]!).get(t[1]!).pick(2, 6, 3, 7).set(c)
-    asm.get(t[2]!).get(t[3]!).pick(2, 6, 3, 7).set(d)
-    for (const [x, y] of [
-      [a, b],
-      [c, d]
-    ] as const) {
-      asm.get(x).get(y).pick(0, 1, 4, 5).set(t[0]!)
-      asm.get(x).get(y).pick(2, 3, 6, 7).set(y)
-      asm.get(t[0]!).set(x)
-    }
-  }
 }
 
 /** Sixteen rounds; with `schedule`, each w[i] is replaced by the word of sixteen rounds later once it was used. */

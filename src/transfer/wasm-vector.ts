@@ -1,6 +1,6 @@
 /**
- * Assembles one WebAssembly function over 128-bit vectors of four 32-bit words: just the instructions that sha256-lanes.ts needs
- * (WebAssembly 2.0, §5 binary format). Each method appends one instruction.
+ * Assembles one WebAssembly function over 128-bit vectors of four 32-bit words: just the instructions that sha256-lanes.ts and
+ * md4-lanes.ts need (WebAssembly 2.0, §5 binary format). Each method appends one instruction.
  */
 
 /** Index of a parameter or local. */
@@ -54,6 +54,9 @@ export class Assembler {
   add = (): this => this.#vector(174)
   xor = (): this => this.#vector(81)
   and = (): this => this.#vector(78)
+  or = (): this => this.#vector(80)
+  /** The integer on the stack in all four lanes. */
+  spread = (): this => this.#vector(17)
   shiftLeft = (bits: number): this => this.int(bits).#vector(171)
   shiftRight = (bits: number): this => this.int(bits).#vector(173)
   /** Four words of the two vectors on the stack: 0–3 are the first's, 4–7 the second's. */
@@ -93,6 +96,35 @@ export class Assembler {
   #emit(...bytes: number[]): this {
     this.#code.push(...bytes)
     return this
+  }
+}
+
+/**
+ * Loads 64 bytes of each of four messages and transposes them: w[i] holds word i of all four.
+ * @param pointers where each message is in memory
+ * @param w sixteen vectors
+ * @param t four vectors that are overwritten
+ */
+export function readBlock(asm: Assembler, pointers: readonly Local[], w: readonly Local[], t: readonly Local[], bigEndian: boolean): void {
+  for (let i = 0; i < 16; i += 4) {
+    for (const [lane, p] of pointers.entries()) {
+      asm.get(p).load(4 * i)
+      if (bigEndian) asm.reverseWords()
+      asm.set(t[lane]!)
+    }
+    const [a, b, c, d] = [w[i]!, w[i + 1]!, w[i + 2]!, w[i + 3]!]
+    asm.get(t[0]!).get(t[1]!).pick(0, 4, 1, 5).set(a)
+    asm.get(t[2]!).get(t[3]!).pick(0, 4, 1, 5).set(b)
+    asm.get(t[0]!).get(t[1]!).pick(2, 6, 3, 7).set(c)
+    asm.get(t[2]!).get(t[3]!).pick(2, 6, 3, 7).set(d)
+    for (const [x, y] of [
+      [a, b],
+      [c, d]
+    ] as const) {
+      asm.get(x).get(y).pick(0, 1, 4, 5).set(t[0]!)
+      asm.get(x).get(y).pick(2, 3, 6, 7).set(y)
+      asm.get(t[0]!).set(x)
+    }
   }
 }
 
