@@ -88,8 +88,9 @@ export const MAX_BOOTSTRAP_RETRY_MS: number = 5 * 60_000
 /** Nodes that are handed over at the end, for the next start. */
 export const MAX_SAVED_NODES = 100
 
-/** A search that goes on looks again after so long; the pause doubles. */
-export const SEARCH_MS = 5_000
+/** A search that goes on looks again after so long, doubled each time; in a network of many nodes, where a look-up costs more, later. */
+export const SEARCH_MS = 500
+export const WIDE_SEARCH_MS = 15_000
 export const MAX_SEARCH_MS: number = 5 * 60_000
 /** A node that has just come is given so long to settle before announcements and searches turn to it. */
 export const SETTLE_MS = 250

@@ -20,7 +20,8 @@ import {
   MAX_SAVED_NODES,
   MAX_SEARCH_MS,
   MAX_STORED_PEERS,
-  SEARCH_MS
+  SEARCH_MS,
+  WIDE_SEARCH_MS
 } from './limits.ts'
 import type { Answered } from './lookup.ts'
 
@@ -155,7 +156,8 @@ export class Mainline implements AsyncDisposable {
     return this.#node.run(async signal => {
       for (let pauseMs = SEARCH_MS; !signal.aborted; pauseMs = Math.min(MAX_SEARCH_MS, 2 * pauseMs)) {
         for await (const peer of this.lookup(infoHash, signal)) onPeer(peer)
-        await this.#node.pause(pauseMs, this.nodes < BUCKET_NODES, signal)
+        const wide = this.nodes >= BUCKET_NODES
+        await this.#node.pause(wide ? Math.max(WIDE_SEARCH_MS, pauseMs) : pauseMs, !wide, signal)
       }
     })
   }
