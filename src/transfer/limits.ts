@@ -93,3 +93,7 @@ export const MAX_DOWNLOADS = 64
 /** A file above this, with more BitTorrent seeders than the next number, is fetched over BitTorrent first (spec 004). */
 export const LARGE_FILE_BYTES: number = 100 * 1024 * 1024
 export const MANY_SEEDERS = 5
+/** How long `kith info` looks for seeders when it finds none. */
+export const INFO_WAIT_MS = 10_000
+/** Entries (a range of chunks, or a seeder that has all) that one answer of `kith info` lists; seeders beyond them are only counted. */
+export const MAX_INFO_RANGES = 65_536

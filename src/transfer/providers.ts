@@ -34,14 +34,16 @@ export class Providers {
   readonly #deps: ProvidersDeps
   readonly #wanted: Wanted
   readonly #onOffer: (offer: FetchedOffer) => void
+  readonly #onRound: () => void
   readonly #asked = new Set<string>()
   readonly #pending = new Set<Promise<void>>()
-  rounds = 0
 
-  constructor(deps: ProvidersDeps, wanted: Wanted, onOffer: (offer: FetchedOffer) => void) {
+  /** @param onRound all who could be found have been asked once, and answered or did not */
+  constructor(deps: ProvidersDeps, wanted: Wanted, onOffer: (offer: FetchedOffer) => void, onRound: () => void = () => {}) {
     this.#deps = deps
     this.#wanted = wanted
     this.#onOffer = onOffer
+    this.#onRound = onRound
   }
 
   /** Runs until aborted; never throws. */
@@ -51,7 +53,7 @@ export class Providers {
         for (const via of this.#wanted.via) await this.#consider(targetOf(via), signal)
         for await (const p of this.#deps.finder.find(this.#wanted.fileId, signal)) await this.#consider(p, signal)
         await Promise.all(this.#pending)
-        this.rounds++
+        this.#onRound()
         await this.#deps.clock.sleep(pauseMs, signal)
       } catch (error) {
         if (signal.aborted) break
