@@ -4,7 +4,7 @@ import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_proces
 import { once } from 'node:events'
 import { existsSync, statSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
@@ -152,16 +152,63 @@ async function freePort(): Promise<number> {
   await once(server, 'close')
   return port
 }
-async function startNginx(folder: string, root: string): Promise<{ readonly port: number; readonly child: ChildProcess }> {
+interface Nginx extends AsyncDisposable {
+  readonly port: number
+  readonly child: ChildProcess
+}
+/** An nginx with one server, whose directives are `server`; it ends when disposed. */
+async function startNginx(folder: string, server: string): Promise<Nginx> {
   const port = await freePort()
   await mkdir(join(folder, 'n'))
   const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(n => `${n}_temp_path ${folder}/n/${n};`).join(' ')
   const conf = `daemon off; master_process off; pid ${folder}/n/pid; error_log ${folder}/n/error; events {}
-    http { access_log off; ${temp} gzip on; gzip_types *; server { listen 127.0.0.1:${port}; root ${root}; location /moved { return 302 /file.bin; } } }`
+    http { access_log off; ${temp} gzip on; gzip_types *; proxy_cache_path ${folder}/n/cache keys_zone=kith:1m; server { listen 127.0.0.1:${port}; ${server} } }`
   await writeFile(join(folder, 'n', 'conf'), conf)
   const child = spawn('nginx', ['-e', join(folder, 'n', 'error'), '-c', join(folder, 'n', 'conf')], { stdio: 'ignore' })
-  return { port, child }
+  const exited = once(child, 'exit')
+  const stop = async (): Promise<void> => {
+    child.kill('SIGKILL')
+    await exited
+  }
+  await eventually('nginx listens', () => listensOn(port), 10_000).catch(async error => {
+    await stop()
+    throw error
+  })
+  return { port, child, [Symbol.asyncDispose]: stop }
 }
+const listensOn = (port: number): Promise<boolean> =>
+  new Promise(resolve => {
+    const socket = connect(port, '127.0.0.1', () => socket.destroy())
+    socket.on('error', () => resolve(false)).on('close', failed => resolve(!failed))
+  })
+test('nginx in front of us keeps what we say may be kept: the second fetch is a hit, also of a range, and per coding', async t => {
+  if (!has(t, 'nginx', 'nginx') || !has(t, 'curl', 'curl')) return
+  await using r = await rig()
+  const text = new MemoryShare(new Uint8Array(Buffer.from('all work and no play\n'.repeat(50_000))), { mime: 'text/plain', name: 'a.txt' })
+  const gate = new TestGate()
+  const deps = { shares: shareIndex([r.share, text]), gate, clock: systemClock, log: silentLogger }
+  await using server = await openHttpServer(deps, { host: '127.0.0.1' })
+  const directives = `proxy_cache kith; proxy_http_version 1.1; add_header X-Cache $upstream_cache_status always; location / { proxy_pass http://127.0.0.1:${server.port}; }`
+  await using nginx = await startNginx(r.folder, directives)
+  const path = join(r.folder, 'got')
+  const fetch = async (share: MemoryShare, ...more: string[]): Promise<string> => {
+    const args = ['-sSf', '-o', path, '-w', '%{http_code} %header{x-cache} %header{content-encoding}', ...more]
+    return (await run('curl', [...args, `http://127.0.0.1:${nginx.port}/${share.hex}`])).stdout.trim()
+  }
+  assert.equal(await fetch(r.share), '200 MISS')
+  const sent = gate.sentBytes
+  assert.equal(await fetch(r.share), '200 HIT')
+  await same(path, r.share)
+  assert.equal(await fetch(r.share, '-r', '100-199'), '206 HIT')
+  assert.equal(Buffer.compare(await readFile(path), r.share.content.subarray(100, 200)), 0)
+  assert.equal(await fetch(r.share, '-H', `If-None-Match: "${r.share.hex}"`), '304 HIT')
+  assert.equal(gate.sentBytes, sent, 'we were not asked again')
+  assert.equal(await fetch(text, '--compressed', '-H', 'Accept-Encoding: gzip'), '200 MISS gzip')
+  assert.equal(await fetch(text, '--compressed', '-H', 'Accept-Encoding: gzip'), '200 HIT gzip')
+  await same(path, text)
+  assert.equal(await fetch(text, '-H', 'Accept-Encoding: identity'), '200 MISS', 'Vary keeps them apart')
+  await same(path, text)
+})
 test('our source fetches from nginx: probe, redirect, every chunk, keep-alive; killed, it is SOURCE_LOST', async t => {
   if (!has(t, 'nginx', 'nginx')) return
   await using stack = new AsyncDisposableStack()
@@ -170,22 +217,8 @@ test('our source fetches from nginx: probe, redirect, every chunk, keep-alive; k
   const share = new MemoryShare(seededBytes(5 * MIB + 3))
   await mkdir(join(folder, 'www'))
   await writeFile(join(folder, 'www', 'file.bin'), share.content)
-  const { port, child } = await startNginx(folder, join(folder, 'www'))
-  const exited = once(child, 'exit')
-  stack.defer(async () => {
-    child.kill('SIGKILL')
-    await exited
-  })
-  const url = `http://127.0.0.1:${port}/moved`
-  await eventually(
-    'nginx answers',
-    () =>
-      probeUrl(url, { allowPrivate: true }).then(
-        () => true,
-        () => false
-      ),
-    10_000
-  )
+  const nginx = stack.use(await startNginx(folder, `root ${join(folder, 'www')}; location /moved { return 302 /file.bin; }`))
+  const url = `http://127.0.0.1:${nginx.port}/moved`
   const probe = await probeUrl(url, { allowPrivate: true })
   assert.deepEqual([probe.size, probe.acceptRanges, probe.name], [share.grid.size, true, 'file.bin'])
   assert.match(probe.etag ?? '', /^"/)
@@ -201,8 +234,7 @@ test('our source fetches from nginx: probe, redirect, every chunk, keep-alive; k
     assert.equal(delivery.chunks.size, count)
     delivery.assertMatches(share)
   }
-  child.kill('SIGKILL')
-  await exited
+  await nginx[Symbol.asyncDispose]()
   const delivery = new MemoryDelivery(share.grid, { first: 0, count: 1 })
   await assert.rejects(within(10_000, 'the fetch', source.fetch(delivery, new AbortController().signal)), { code: 'SOURCE_LOST' })
 })

@@ -53,3 +53,8 @@ export const MAX_CHUNKS_CHECKED = 16_384
 
 /** How far behind the highest counter a request may come: requests on two connections overtake each other. */
 export const COUNTER_WINDOW = 64
+/** Answers that are compressed at once, by all listeners together; more are sent as they are. */
+export const MAX_ENCODERS = 2
+/** Files that are worth compressing, and that do not keep a processor busy for long. */
+export const MIN_ENCODED_BYTES = 1024
+export const MAX_ENCODED_BYTES: number = 64 * 1024 * 1024

@@ -7,7 +7,9 @@ import type { Logger } from '../../base/log.ts'
 import { chunkLength, chunkOffset } from '../grid.ts'
 import type { Customer, Share, ShareIndex } from '../protocol.ts'
 import type { BufferPool } from './buffer-pool.ts'
+import { CODINGS, type Coding, chooseCoding, mayBeEncoded } from './coding.ts'
 import type { CounterWindows } from './counter-window.ts'
+import { type Encoders, sendEncoded } from './encoded-body.node.ts'
 import { contentDisposition } from './file-name.ts'
 import { MAX_CHUNKS_CHECKED, MAX_HEADERS } from './limits.ts'
 import { type ByteRange, contentRange, parseRange } from './range.ts'
@@ -23,6 +25,7 @@ export interface ServeContext {
   readonly log: Logger
   readonly pool: BufferPool
   readonly windows: CounterWindows
+  readonly encoders: Encoders
   readonly writeStallMs: number
 }
 
@@ -111,13 +114,16 @@ async function serve(
   asker: Asker | undefined
 ): Promise<void> {
   const { share, chunk } = target
-  const etag = `"${bytesToHex(share.fileId)}${chunk === undefined ? '' : `-${chunk}`}"`
+  const etag = etagOf(share, chunk)
   const whole: ByteRange =
     chunk === undefined
       ? { first: 0, last: share.grid.size - 1 }
       : { first: chunkOffset(share.grid, chunk), last: chunkOffset(share.grid, chunk) + chunkLength(share.grid, chunk) - 1 }
-  if (etagMatches(req.headers['if-none-match'], etag)) {
-    sendHead(req, res, 304, { ...commonHeaders(share), etag }, asker)
+  const known = [etag, ...(varies(target) ? CODINGS.map(c => etagOf(share, c)) : [])].find(tag =>
+    etagMatches(req.headers['if-none-match'], tag)
+  )
+  if (known !== undefined) {
+    sendHead(req, res, 304, { ...commonHeaders(share), ...varyHeaders(target), etag: known }, asker)
     return void res.end()
   }
   const asked = chunk === undefined && req.method === 'GET' ? rangeOf(req, etag, share) : undefined
@@ -128,7 +134,9 @@ async function serve(
     const title = 'this seeder does not have that part of the file (yet)'
     return sendProblem(req, res, { status: asked ? 416 : 404, code: 'CHUNK_MISSING', title }, asker)
   }
-  const headers: OutgoingHttpHeaders = { ...fileHeaders(share, chunk), etag, 'content-length': range.last - range.first + 1 }
+  if (!asker && !asked && req.headers.range === undefined && (await serveEncoded(context, req, res, target))) return
+  const headers: OutgoingHttpHeaders = { ...fileHeaders(target), etag, 'content-length': range.last - range.first + 1 }
+  if (chunk === undefined && !asked && req.method === 'GET') headers['content-digest'] = digestOf(share)
   if (asked) headers['content-range'] = contentRange(range, share.grid.size)
   if (req.method === 'HEAD' || range.last < range.first) {
     sendHead(req, res, 200, headers, asker)
@@ -149,6 +157,32 @@ async function serve(
   sendHead(req, res, asked ? 206 : 200, headers, asker)
   await body.send()
 }
+
+/** Sends the whole file compressed, if the client asked for that and it is worth it. @returns whether it did */
+async function serveEncoded(context: ServeContext, req: IncomingMessage, res: ServerResponse, target: Target): Promise<boolean> {
+  const { share } = target
+  const coding =
+    varies(target) && req.method === 'GET' && req.httpVersion === '1.1' ? chooseCoding(req.headers['accept-encoding']) : undefined
+  if (!coding) return false
+  using place = context.encoders.tryTake()
+  if (!place) return false
+  const isWorth = await context.encoders.isWorth(share).catch(() => false) // what cannot be read is refused by the next step
+  if (!isWorth || res.destroyed) return res.destroyed
+  const { 'accept-ranges': _, 'repr-digest': __, ...headers } = fileHeaders(target)
+  sendHead(req, res, 200, { ...headers, etag: etagOf(share, coding), 'content-encoding': coding }, undefined)
+  await sendEncoded(context, share, coding, res)
+  return true
+}
+
+/** Strong: names the bytes of one representation (RFC 9110 §8.8.3.3), so each coding has its own. */
+const etagOf = (share: Share, part: number | Coding | undefined): string =>
+  `"${bytesToHex(share.fileId)}${part === undefined ? '' : `-${part}`}"`
+
+/** Whether answers depend on Accept-Encoding. */
+const varies = ({ share, chunk }: Target): boolean => chunk === undefined && mayBeEncoded(share)
+const varyHeaders = (target: Target): OutgoingHttpHeaders => (varies(target) ? { vary: 'accept-encoding' } : {})
+
+const digestOf = (share: Share): string => `sha-256=:${Buffer.from(share.fileId).toString('base64')}:`
 
 function rangeOf(req: IncomingMessage, etag: string, share: Share): ByteRange | Problem | undefined {
   const header = req.headers.range
@@ -187,19 +221,21 @@ function commonHeaders(share: Share): OutgoingHttpHeaders {
     ...safetyHeaders,
     'cache-control': 'public, max-age=31536000, immutable',
     'access-control-allow-origin': '*',
-    'access-control-expose-headers': 'content-range, etag, content-disposition, repr-digest',
+    'access-control-expose-headers': 'content-range, etag, content-disposition, content-digest, repr-digest',
     'cross-origin-resource-policy': 'cross-origin'
   }
 }
 
-function fileHeaders(share: Share, chunk: number | undefined): OutgoingHttpHeaders {
+function fileHeaders(target: Target): OutgoingHttpHeaders {
+  const { share, chunk } = target
   if (chunk !== undefined) return { ...commonHeaders(share), 'content-type': 'application/octet-stream' }
   return {
     ...commonHeaders(share),
+    ...varyHeaders(target),
     'accept-ranges': 'bytes',
     'content-type': MIME.test(share.mime) ? share.mime : 'application/octet-stream',
     'content-disposition': contentDisposition(share.name),
-    'repr-digest': `sha-256=:${Buffer.from(share.fileId).toString('base64')}:`
+    'repr-digest': digestOf(share)
   }
 }
 

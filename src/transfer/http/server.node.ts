@@ -12,6 +12,7 @@ import type { TlsIdentity } from '../../platform/x509.node.ts'
 import type { ShareIndex } from '../protocol.ts'
 import { BufferPool } from './buffer-pool.ts'
 import { CounterWindows } from './counter-window.ts'
+import { Encoders } from './encoded-body.node.ts'
 import {
   DEADLINE_CHECK_MS,
   HEADERS_TIMEOUT_MS,
@@ -34,6 +35,7 @@ export interface Common {
   readonly pool: BufferPool
   /** A counter that came over one listener must not come again over another. */
   readonly windows: CounterWindows
+  readonly encoders: Encoders
 }
 
 export interface HttpServerDeps {
@@ -81,7 +83,8 @@ export interface HttpServer extends AsyncDisposable {
 export const makeCommon = (deps: { readonly clock: Clock }, limits: ListenerLimits = {}): Common => ({
   guard: new ListenerGuard(deps, limits),
   pool: new BufferPool(),
-  windows: new CounterWindows()
+  windows: new CounterWindows(),
+  encoders: new Encoders()
 })
 
 /** Listens and serves until disposed; disposal cuts running answers and resolves when the last has ended. @throws HTTP_LISTEN */
