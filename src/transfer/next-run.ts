@@ -42,6 +42,10 @@ export class RunPicker {
     return makeLane(entry, first, end, now, false)
   }
 
+  /** A source came or went. */
+  joined(): void {
+    this.#rarity.joined()
+  }
   /** A source may have more than it had. */
   changed(entry: Entry): void {
     entry.cursor = 0

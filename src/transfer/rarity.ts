@@ -8,6 +8,9 @@ import type { ChunkMap } from './chunk-map.ts'
 import { RARITY_EVERY_MS, RARITY_WINDOW } from './limits.ts'
 import type { Source } from './protocol.ts'
 
+/** How long a count holds when sources have come or gone since. */
+const OLD_MS = 100
+
 export class Rarity {
   readonly #map: ChunkMap
   readonly #spread: number
@@ -15,6 +18,7 @@ export class Rarity {
   /** Sources that had none of these. */
   readonly #without = new Set<Source>()
   #countedMs = Number.NEGATIVE_INFINITY
+  #isOld = false
 
   /** @param spread in [0, 1): where in the stretch this download begins among equally rare chunks */
   constructor(map: ChunkMap, spread: number) {
@@ -24,7 +28,8 @@ export class Rarity {
 
   /** Counts again when the last count is old. Costs one question per source and chunk of the stretch. */
   refresh(nowMs: number, sourcesNow: () => readonly Source[]): void {
-    if (nowMs - this.#countedMs < RARITY_EVERY_MS) return
+    if (nowMs - this.#countedMs < (this.#isOld ? OLD_MS : RARITY_EVERY_MS)) return
+    this.#isOld = false
     const sources = sourcesNow()
     this.#without.clear()
     this.#countedMs = nowMs
@@ -61,6 +66,10 @@ export class Rarity {
     return undefined
   }
 
+  /** A source came or went. */
+  joined(): void {
+    this.#isOld = true
+  }
   /** A source may have more than it had. */
   changed(source: Source): void {
     this.#without.delete(source)

@@ -128,6 +128,7 @@ export class Scheduler implements AsyncDisposable {
     const entry = makeEntry(source, this.#deps.clock, this.#looksEach(1))
     this.#entries.set(source, entry)
     this.#rankedMs = Number.NEGATIVE_INFINITY
+    this.#picker.joined()
     source.onChange(() => {
       entry.changed = true
       if (!this.#dropEnded(entry) && entry.changes.tryTake()) this.#lookAgain(entry)
@@ -378,6 +379,7 @@ export class Scheduler implements AsyncDisposable {
     entry.gone.abort()
     this.#track(entry.source[Symbol.asyncDispose]())
     this.#rankedMs = Number.NEGATIVE_INFINITY
+    this.#picker.joined()
     this.#forgetIdle()
     return true
   }
