@@ -15,7 +15,6 @@ export class InFlight {
   /** A connection begins. `mayRepeat`: the client sends a range again that it has sent; aMule sends it only once. */
   begin(mayRepeat: boolean): void {
     this.clear()
-    this.#asked.clear()
     this.#mayRepeat = mayRepeat
   }
   get count(): number {

@@ -485,6 +485,8 @@ export class PeerSource implements Source, SessionReader {
     this.#listeners.clear()
     this.#ready.resolve()
     this.#gone.resolve()
+    // Said in so many words: aMule goes on counting a client that just hangs up as served, and then answers the same ranges no more.
+    if (session && this.#phase !== 'asking') session.send(protocols.edonkey, edonkey.cancelTransfer)
     await session?.[Symbol.asyncDispose]()
     await Promise.all(this.#tasks)
   }

@@ -1,0 +1,15 @@
+/** eDonkey's digest of bytes in memory. */
+import { concatBytes } from '../../src/base/bytes.ts'
+import { aichRoot, blockHashesOf, partTop } from '../../src/transfer/aich.ts'
+import type { Ed2kDigest } from '../../src/transfer/digests.ts'
+import { fileHashOf, makeHashSet, PART_BYTES } from '../../src/transfer/ed2k-hash.ts'
+import { md4 } from '../../src/transfer/md4.ts'
+
+export function ed2kOf(content: Uint8Array): Ed2kDigest {
+  const parts = Array.from({ length: Math.ceil(content.length / PART_BYTES) }, (_, i) =>
+    content.subarray(i * PART_BYTES, (i + 1) * PART_BYTES)
+  )
+  const hashes = makeHashSet(content.length, concatBytes(...parts.map(p => md4(p))))
+  const tops = concatBytes(...parts.map((p, i) => partTop(content.length, i, blockHashesOf(p))))
+  return { hash: fileHashOf(hashes), parts: hashes, aich: aichRoot(content.length, tops) }
+}

@@ -1,0 +1,184 @@
+/**
+ * amuled 2.3.3 fetches from us, plain and obfuscated, and we fetch from it. A downloading amuled wants a public address and a server: it
+ * lives in a network namespace of its own with an address for documentation, which it takes for public, beside a second one with our
+ * seeder and a server of twenty lines. A seeding one needs nothing but loopback.
+ */
+import assert from 'node:assert/strict'
+import { execFile, spawn, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { describe, type TestContext, test } from 'node:test'
+import { promisify } from 'node:util'
+import { equalBytes } from '../../src/base/bytes.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { silentLogger } from '../../src/base/log.ts'
+import { openEd2k } from '../../src/transfer/ed2k/ed2k.node.ts'
+import { loadEd2kIdentity } from '../../src/transfer/ed2k/identity.node.ts'
+import { formatEd2kLink } from '../../src/transfer/ed2k/link.ts'
+import { PART_BYTES } from '../../src/transfer/ed2k-hash.ts'
+import { md4 } from '../../src/transfer/md4.ts'
+import { planEd2k } from '../../src/transfer/plan-ed2k.node.ts'
+import type { Source } from '../../src/transfer/protocol.ts'
+import { eventually, MemoryDelivery, seededBytes, shareIndex, TestGate, within } from '../kits/transfer-doubles.ts'
+import { Amuled, buildShim, freePorts, inNamespace } from './amuled.ts'
+import { ed2kOf } from './ed2k-digest.ts'
+
+const run = promisify(execFile)
+const MIB = 2 ** 20
+const LONG_MS = 60_000
+
+const NEEDED = [
+  ['amuled', 'amule-daemon'],
+  ['amulecmd', 'amule-utils'],
+  ['gcc', 'gcc'],
+  ['ip', 'iproute2']
+] as const
+
+/** False (after saying so) when something is missing; with KITH_REQUIRE_INTEROP=1 that is a failure. */
+function hasAll(t: TestContext, withNamespaces: boolean): boolean {
+  const missing = NEEDED.find(([program]) => spawnSync('which', [program]).status !== 0)
+  const why = missing
+    ? `${missing[0]} is missing: install Debian package ${missing[1]}`
+    : withNamespaces && spawnSync('ip', ['netns', 'list']).status === 0 && process.getuid?.() !== 0
+      ? 'network namespaces want root'
+      : undefined
+  if (why === undefined) return true
+  assert.notEqual(process.env['KITH_REQUIRE_INTEROP'], '1', why)
+  t.skip(why)
+  return false
+}
+
+async function tempFolder(stack: AsyncDisposableStack): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'kith-ed2k-'))
+  stack.defer(() => rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** Two namespaces joined by a cable: .1 and .2 of 203.0.113.0/24. */
+async function namespaces(stack: AsyncDisposableStack): Promise<readonly [string, string]> {
+  const id = randomBytes(3).toString('hex')
+  const names = [`kith${id}a`, `kith${id}b`] as const
+  for (const name of names) {
+    await run('ip', ['netns', 'add', name])
+    stack.defer(async () => {
+      await run('ip', ['netns', 'del', name])
+    })
+    await run('ip', ['-n', name, 'link', 'set', 'lo', 'up'])
+  }
+  await run('ip', ['link', 'add', 'e0', 'netns', names[0], 'type', 'veth', 'peer', 'name', 'e0', 'netns', names[1]])
+  for (const [i, name] of names.entries()) {
+    await run('ip', ['-n', name, 'addr', 'add', `203.0.113.${i + 1}/24`, 'dev', 'e0'])
+    await run('ip', ['-n', name, 'link', 'set', 'e0', 'up'])
+  }
+  return names
+}
+
+async function seedTo(mode: 'plain' | 'obfuscated', size: number): Promise<{ readonly sent: number; readonly ms: number }> {
+  await using stack = new AsyncDisposableStack()
+  const folder = await tempFolder(stack)
+  const [ours, theirs] = await namespaces(stack)
+  const script = join(import.meta.dirname, 'ed2k-seeder.ts')
+  const seederCommand = [process.execPath, script, '203.0.113.1', String(size), mode, join(folder, 'identity.json')]
+  const [command, ...args] = inNamespace(ours, seederCommand)
+  const seeder = spawn(command!, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  const exited = once(seeder, 'exit')
+  stack.defer(async () => {
+    seeder.stdin.end()
+    await exited
+  })
+  const lines = createInterface({ input: seeder.stdout })[Symbol.asyncIterator]()
+  const said = async (): Promise<Record<string, unknown>> => JSON.parse((await within(LONG_MS, 'the seeder', lines.next())).value ?? '{}')
+  const { link } = await said()
+  const ports = { tcp: 4662, udp: 4672, ec: 4712 }
+  const settings = { ConnectToED2K: '1' }
+  const options = { folder: join(folder, 'amule'), namespace: theirs, address: '203.0.113.2', ports, settings }
+  const amuled = stack.use(await Amuled.start(options, await buildShim(folder)))
+  await amuled.command('add ed2k://|server|203.0.113.1|4661|/')
+  await amuled.command('connect 203.0.113.1:4661')
+  await eventually('amuled is connected', async () => /eD2k: Connected/.test(await amuled.command('status')), LONG_MS)
+  await amuled.command(`add ${String(link)}`)
+  const path = join(amuled.incoming, 'kith seeds.bin')
+  const got = async (): Promise<Uint8Array> => new Uint8Array(await readFile(path).catch(() => Buffer.alloc(0)))
+  await eventually('amuled has the file', async () => (await got()).length === size, LONG_MS)
+  assert.ok(equalBytes(await got(), seededBytes(size)), 'the file is another one')
+  seeder.stdin.end()
+  const { sent, ms } = await said()
+  return { sent: Number(sent), ms: Number(ms) }
+}
+
+/** Fetches all parts that one source has into memory, checking each. */
+async function fetchAll(source: Source, delivery: MemoryDelivery, hashes: Uint8Array): Promise<Uint8Array> {
+  await eventually('the client serves us', () => source.has(0) || source.ended === true, LONG_MS)
+  await within(LONG_MS, 'all parts', source.fetch(delivery, new AbortController().signal))
+  for (const [part, bytes] of delivery.chunks)
+    assert.ok(equalBytes(md4(bytes), hashes.subarray(16 * part, 16 * part + 16)), `part ${part} is wrong`)
+  return Buffer.concat([...delivery.chunks.entries()].sort(([a], [b]) => a - b).map(([, bytes]) => bytes))
+}
+
+describe('amuled', { concurrency: 3 }, () => {
+  for (const mode of ['plain', 'obfuscated'] as const)
+    test(`amuled fetches 20 MiB from us, ${mode}`, async t => {
+      if (!hasAll(t, true)) return
+      const size = Number(process.env['KITH_ED2K_MIB'] ?? 20) * MIB
+      const { sent, ms } = await seedTo(mode, size)
+      t.diagnostic(`${(size / MIB / (ms / 1000)).toFixed(1)} MiB/s from the first byte to the last`)
+      assert.ok(sent >= size)
+    })
+
+  test('we fetch 10 MiB and an exact part from amuled, by link, with its part hashes', async t => {
+    if (!hasAll(t, false)) return
+    await using stack = new AsyncDisposableStack()
+    const folder = await tempFolder(stack)
+    const [tcp = 0, udp = 0, ec = 0] = await freePorts(3)
+    const options = { folder: join(folder, 'amule'), address: '127.0.0.1', ports: { tcp, udp, ec } }
+    const amuled = stack.use(await Amuled.start(options, await buildShim(folder)))
+    const files = [
+      { name: 'ten.bin', content: seededBytes(10 * MIB) },
+      { name: 'part.bin', content: seededBytes(PART_BYTES, 2).subarray(0, PART_BYTES) }
+    ]
+    for (const { name, content } of files) {
+      await writeFile(join(folder, name), content)
+      await copyFile(join(folder, name), join(amuled.incoming, name))
+    }
+    await amuled.command('reload shared')
+    await eventually(
+      'amuled has hashed the files',
+      async () => {
+        const shared = await amuled.command('show shared')
+        return files.every(f => shared.includes(f.name))
+      },
+      LONG_MS
+    )
+    const deps = { clock: systemClock, log: silentLogger, shares: shareIndex([]), gate: new TestGate() }
+    const ed2k = stack.use(await openEd2k(deps, { identity: loadEd2kIdentity(join(folder, 'identity.json')) }))
+    const crypt = { supported: true, requested: true, required: false }
+    const given = [{ host: '127.0.0.1', port: tcp, userHash: await amuled.userHash(), crypt }]
+    for (const { name, content } of files) {
+      const { hash } = ed2kOf(content)
+      const link = formatEd2kLink({ name, size: content.length, hash })
+      const plan = await within(LONG_MS, 'the part hashes', planEd2k({ ed2k, given, finders: [] }, link, new AbortController().signal))
+      assert.equal(plan.grid.chunkBytes, PART_BYTES)
+      assert.ok(plan.hashes.algorithm === 'md4')
+      const { of } = plan.hashes
+      const first = Promise.withResolvers<Source>()
+      await using _ = ed2k.openSwarm({
+        hash,
+        size: content.length,
+        chunkBytes: PART_BYTES,
+        peers: given,
+        trust: 'given',
+        onSource: source => first.resolve(source)
+      })
+      const delivery = new MemoryDelivery(plan.grid, { first: 0, count: plan.grid.count })
+      const began = performance.now()
+      const hashes = Buffer.concat(Array.from({ length: plan.grid.count }, (_, i) => of(i)))
+      const got = await fetchAll(await within(LONG_MS, 'a source', first.promise), delivery, hashes)
+      t.diagnostic(`${name}: ${((performance.now() - began) / 1000).toFixed(1)} s`)
+      assert.ok(equalBytes(got, content), `${name} is another file`)
+    }
+  })
+})
