@@ -8,7 +8,7 @@
  *     Infohash: <40 hex digits>      (one line for each torrent)
  *     cookie: <text>                 (so that a sender knows its own)
  *
- * Spec: docs/wire/bittorrent.md §10
+ * Spec: docs/wire/bittorrent.md §11
  */
 import { bytesToHex, hexToBytes, utf8 } from '../../base/bytes.ts'
 import { MAX_LSD_BYTES, MAX_LSD_TORRENTS } from './limits.ts'

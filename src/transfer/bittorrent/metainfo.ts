@@ -170,6 +170,13 @@ export function infosOfShare(share: SharedContent): readonly MadeInfo[] {
   return [made, plain].filter(m => m !== undefined)
 }
 
+/**
+ * Every hash by which peers may ask for a share and trackers list it, 20 bytes each: of a hybrid v1, v2 cut, and the plain v1 torrent
+ * that is served beside it for programs that cannot read a hybrid.
+ */
+export const infoHashesOf = (share: SharedContent): readonly Uint8Array[] =>
+  infosOfShare(share).flatMap(m => (m.infoHashV2 ? [m.infoHash, m.infoHashV2.slice(0, 20)] : [m.infoHash]))
+
 /** A .torrent file. No tracker is added: without `trackers` it names none. */
 export function makeTorrent(
   content: TorrentContent & { readonly trackers?: readonly string[] }

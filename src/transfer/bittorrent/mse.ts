@@ -13,7 +13,7 @@
  * S is the Diffie-Hellman secret, SKEY the info-hash. RC4 keys are SHA1('keyA', S, SKEY) from A and SHA1('keyB', S, SKEY) from B, the
  * first 1,024 bytes thrown away. crypto is 1 (payload in the clear from here on) or 2 (RC4 goes on).
  *
- * Spec: docs/wire/bittorrent.md §9
+ * Spec: docs/wire/bittorrent.md §10
  */
 import { randomBytes } from '#crypto'
 import { sha1 } from '#hash'

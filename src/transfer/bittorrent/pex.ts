@@ -2,7 +2,7 @@
  * Peer exchange (BEP 11): which peers of a torrent somebody is connected to. Bencoded: `added` and `added6` are packed addresses, `added.f`
  * and `added6.f` one byte of flags for each, `dropped` and `dropped6` those that have left. Pure.
  *
- * Spec: docs/wire/bittorrent.md §7
+ * Spec: docs/wire/bittorrent.md §8
  */
 import { concatBytes } from '../../base/bytes.ts'
 import { BDict, bdict, decodeBencode, encodeBencode } from './bencode.ts'

@@ -13,7 +13,7 @@
  * | ro  | 1 in questions: the asker answers none                                                                      |
  * | v   | program and version                                                                                         |
  *
- * Spec: docs/wire/bittorrent.md §8
+ * Spec: docs/wire/bittorrent.md §9
  */
 import { concatBytes, utf8 } from '../../base/bytes.ts'
 import { KithError } from '../../base/errors.ts'
