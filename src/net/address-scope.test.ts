@@ -109,6 +109,25 @@ test('multiaddrs have the scope of their host; names and relays have none', () =
     assert.equal(scopeOfAddress(bad), 'unusable', bad)
 })
 
+test('an address through a relay names the relay as host, and the peer at its end', () => {
+  const relay = { host: '1.1.1.1', isName: false, port: 4801, relay: 'R' }
+  assert.deepEqual(parseAddress('/ip4/1.1.1.1/tcp/4801/p2p/R/p2p-circuit/p2p/P'), { ...relay, peerId: 'P' })
+  assert.deepEqual(parseAddress('/ip4/1.1.1.1/tcp/4801/p2p/R/p2p-circuit'), { ...relay, peerId: undefined })
+  assert.equal(parseAddress('/ip4/1.1.1.1/tcp/4801/ws/p2p/R/p2p-circuit/p2p/P')?.relay, 'R')
+  assert.equal(parseAddress('/ip4/1.1.1.1/tcp/4801/p2p/P')?.relay, undefined)
+  for (const bad of [
+    '/p2p-circuit',
+    '/p2p/R/p2p-circuit',
+    '/ip4/1.1.1.1/tcp/1/p2p-circuit/p2p/P',
+    '/ip4/1.1.1.1/tcp/1/p2p/R/ws/p2p-circuit/p2p/P',
+    '/ip4/1.1.1.1/tcp/1/p2p/R/p2p-circuit/p2p',
+    '/ip4/1.1.1.1/tcp/1/p2p/R/p2p-circuit/p2p/',
+    '/ip4/1.1.1.1/tcp/1/p2p/R/p2p-circuit/ip4/10.0.0.1/tcp/80',
+    '/ip4/1.1.1.1/tcp/1/p2p/R/p2p-circuit/p2p/Q/p2p-circuit/p2p/P'
+  ])
+    assert.equal(parseAddress(bad), undefined, bad)
+})
+
 test('one customer is one key: an IPv4 address, or a whole IPv6 /64', () => {
   assert.equal(rateKeyOf('192.0.2.7'), rateKeyOf('::ffff:192.0.2.7'))
   assert.equal(rateKeyOf('2606:4700:1:2::1'), rateKeyOf('2606:4700:1:2:ffff::9'))
@@ -131,7 +150,9 @@ test('generated addresses keep their value, and any text is read without throwin
     fc.property(
       fc.oneof(
         fc.string(),
-        fc.array(fc.constantFrom('ip4', 'ip6', 'tcp', 'p2p', '1.1.1.1', '::1', '80', '', 'ip6zone')).map(p => `/${p.join('/')}`)
+        fc
+          .array(fc.constantFrom('ip4', 'ip6', 'tcp', 'p2p', 'p2p-circuit', '1.1.1.1', '::1', '80', '', 'ip6zone'))
+          .map(p => `/${p.join('/')}`)
       ),
       text => {
         parseAddress(text)

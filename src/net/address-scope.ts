@@ -16,6 +16,8 @@ export interface AddressHost {
   readonly port: number | undefined
   /** PeerId text at the end, if there is one. */
   readonly peerId: string | undefined
+  /** PeerId text of the relay through which it goes, which is then what host and port name; undefined for a direct address. */
+  readonly relay: string | undefined
 }
 
 /** Scope of an IPv4 or IPv6 address in text. A zone ("%eth0") is ignored. */
@@ -26,10 +28,13 @@ export function scopeOfIp(ip: string): Scope {
   return v6 ? scopeOfIpv6(v6) : 'unusable'
 }
 
-/** Scope of a multiaddr. DNS names are `unusable` here: what they lead to is not known before they are resolved. */
+/**
+ * Scope of a multiaddr. DNS names and ways through a relay are `unusable` here: where they lead is not known before they are resolved, or
+ * never.
+ */
 export function scopeOfAddress(address: string): Scope {
   const parsed = parseAddress(address)
-  return !parsed || parsed.isName ? 'unusable' : scopeOfIp(parsed.host)
+  return !parsed || parsed.isName || parsed.relay !== undefined ? 'unusable' : scopeOfIp(parsed.host)
 }
 
 /** One spelling for one IP address: IPv4-mapped IPv6 as IPv4, IPv6 in full groups. undefined when it is not an IP address. */
@@ -55,20 +60,33 @@ export function networkOf(ip: string): string {
   return canonical.includes(':') ? canonical.split(':').slice(0, 3).join(':') : canonical.split('.').slice(0, 3).join('.')
 }
 
-/** Reads where a multiaddr leads. undefined when it is not one that names a host, goes through a relay, or has port 0. */
+/**
+ * Reads where a multiaddr leads: `/ip4/…/tcp/…` with or without a PeerId, or through one relay, which must be named:
+ * `/ip4/…/tcp/…/p2p/RELAY/p2p-circuit[/p2p/PEER]`. undefined when it is neither, names no host, or has port 0.
+ */
 export function parseAddress(address: string): AddressHost | undefined {
   if (address.length > MAX_ADDRESS_CHARS || !address.startsWith('/')) return undefined
   const parts = address.split('/').slice(1)
+  const circuit = parts.indexOf('p2p-circuit')
+  if (circuit < 0) return parseDirect(parts)
+  const rest = parts.slice(circuit + 1)
+  const relay = parseDirect(parts.slice(0, circuit))
+  const isWhole = rest.length === 0 || (rest.length === 2 && rest[0] === 'p2p' && rest[1] !== '')
+  if (!relay?.peerId || !isWhole || parts[circuit - 2] !== 'p2p') return undefined
+  return { ...relay, peerId: rest[1], relay: relay.peerId }
+}
+
+function parseDirect(parts: string[]): AddressHost | undefined {
   if (parts[0] === 'ip6zone') parts.splice(0, 2)
   const [kind, value = '', transport, portText = ''] = parts
-  if (parts.includes('p2p-circuit')) return undefined
   const isName = kind === 'dns' || kind === 'dns4' || kind === 'dns6'
   const host = isName ? nameOf(value) : kind === 'ip4' || kind === 'ip6' ? canonicalIp(value) : undefined
   if (host === undefined || !/^[0-9]{1,5}$/.test(portText)) return undefined
   const port = Number(portText)
   if ((transport !== 'tcp' && transport !== 'udp') || port === 0 || port > 65535) return undefined
   const p2p = parts.lastIndexOf('p2p')
-  return { host, isName, port: transport === 'tcp' ? port : undefined, peerId: p2p >= 0 ? parts[p2p + 1] : undefined }
+  const peerId = p2p >= 0 ? parts[p2p + 1] : undefined
+  return { host, isName, port: transport === 'tcp' ? port : undefined, peerId, relay: undefined }
 }
 
 const nameOf = (text: string): string | undefined =>

@@ -10,9 +10,9 @@ import type { ServiceFactoryMap } from 'libp2p'
 import type { Clock } from '../base/clock.ts'
 import { KithError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { parseAddress } from './address-scope.ts'
 import { BoundedDatastore } from './bounded-datastore.ts'
 import { ConnectionLimiter, type ConnectionLimits } from './connection-limiter.ts'
+import { makeGater } from './gater.ts'
 import { Host, type HostServices } from './host.ts'
 import {
   HANDSHAKE_TIMEOUT_MS,
@@ -31,6 +31,8 @@ import {
   MAX_UNKNOWN_PEERS,
   PING_INTERVAL_MS
 } from './limits.ts'
+import { RelayServer, type RelayServerOptions } from './relay-server.ts'
+import { Relays } from './relays.ts'
 import type { ScopeGate } from './scope-gate.ts'
 import { limitWebSockets } from './websocket-limits.ts'
 
@@ -54,6 +56,10 @@ export interface HostOptions<S extends HostServices = HostServices> extends Conn
   readonly maxConnections?: number
   /** Peers remembered without a connection (threats DH8). */
   readonly maxUnknownPeers?: number
+  /** multiaddrs of relays where this host reserves a slot, so that peers reach it through them (relays.ts). */
+  readonly relays?: readonly string[]
+  /** Be a relay for others (relay-server.ts). */
+  readonly relayServer?: RelayServerOptions
   /** libp2p services beside identify and ping, as discovery's factories make them. */
   readonly services?: HostServiceFactories<S>
 }
@@ -68,10 +74,10 @@ export const defaultListen: readonly string[] = ['/ip4/0.0.0.0/tcp/4801', '/ip4/
 export async function openHost<S extends HostServices = HostServices>(deps: HostDeps, options: HostOptions<S> = {}): Promise<Host<S>> {
   const listen = options.listen ?? defaultListen
   for (const address of listen) deps.gate.allow(address, 'listen')
-  const limiter = new ConnectionLimiter(deps, options)
-  const libp2p = await createLibp2p(deps, options, listen, limiter)
+  const relays = new Relays(deps, options.relays ?? [])
+  const libp2p = await createLibp2p(deps, options, listen, relays)
   // Not `await using` yet: until it has started there is nothing to stop.
-  const host = new Host<S>(deps, libp2p)
+  const host = new Host<S>(deps, libp2p, relays)
   try {
     await libp2p.start()
   } catch (cause) {
@@ -83,6 +89,7 @@ export async function openHost<S extends HostServices = HostServices>(deps: Host
       { cause, hint: 'another program uses the port; try --port 0' }
     )
   }
+  relays.start()
   return host
 }
 
@@ -90,19 +97,21 @@ async function createLibp2p<S extends HostServices>(
   deps: HostDeps,
   options: HostOptions<S>,
   listen: readonly string[],
-  limiter: ConnectionLimiter
+  relays: Relays
 ): Promise<Libp2p<S>> {
-  const [{ createLibp2p }, { tcp }, { webSockets }, { tls }, { noise }, { yamux }, { identify }, { ping }, { keys }] = await Promise.all([
-    import('libp2p'),
-    import('@libp2p/tcp'),
-    import('@libp2p/websockets'),
-    import('@libp2p/tls'),
-    import('@libp2p/noise'),
-    import('@libp2p/yamux'),
-    import('@libp2p/identify'),
-    import('@libp2p/ping'),
-    import('@libp2p/crypto')
-  ])
+  const [{ createLibp2p }, { tcp }, { webSockets }, { tls }, { noise }, { yamux }, { identify }, { ping }, { keys }, relayTransport] =
+    await Promise.all([
+      import('libp2p'),
+      import('@libp2p/tcp'),
+      import('@libp2p/websockets'),
+      import('@libp2p/tls'),
+      import('@libp2p/noise'),
+      import('@libp2p/yamux'),
+      import('@libp2p/identify'),
+      import('@libp2p/ping'),
+      import('@libp2p/crypto'),
+      relays.transport()
+    ])
   const maxConnections = options.maxConnections ?? MAX_CONNECTIONS
   const maxSockets = maxConnections + MAX_PENDING_CONNECTIONS
   const privateKey = await keys.generateKeyPairFromSeed('Ed25519', deps.peerPrivateKey)
@@ -110,18 +119,26 @@ async function createLibp2p<S extends HostServices>(
   const self = privateKey.publicKey.toCID().toString()
   const isConnected = (key: string): boolean =>
     key.endsWith(self) || (created?.getPeers().some(p => key.endsWith(p.toCID().toString())) ?? false)
-  const services = { identify: identify({ protocolPrefix: 'kith' }), ping: ping({ protocolPrefix: 'kith' }), ...options.services }
+  const limiter = new ConnectionLimiter(deps, options)
+  const relayServer = options.relayServer && new RelayServer(options.relayServer)
+  const services = {
+    identify: identify({ protocolPrefix: 'kith' }),
+    ping: ping({ protocolPrefix: 'kith' }),
+    ...(relayServer ? { relayServer: await relayServer.service() } : {}),
+    ...options.services
+  }
   const libp2p = await createLibp2p<S>({
     start: false,
     privateKey,
     nodeInfo: { name: 'kith', version: '1', userAgent: 'kith' },
-    addresses: { listen: [...listen] },
+    addresses: { listen: [...listen], announceFilter: addresses => relays.announced(addresses) },
     transports: [
       tcp({ maxConnections: maxSockets }),
       limitWebSockets(
         webSockets({ http: { headersTimeout: HANDSHAKE_TIMEOUT_MS, requestTimeout: HANDSHAKE_TIMEOUT_MS, maxHeaderSize: 8192 } }),
         maxSockets
-      )
+      ),
+      relayTransport
     ],
     connectionEncrypters: [tls(), noise()],
     streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: MAX_STREAM_WINDOW_BYTES, maxReadBufferLength: MAX_PAUSED_BYTES } })],
@@ -140,17 +157,7 @@ async function createLibp2p<S extends HostServices>(
       resolvers: {}
     },
     connectionMonitor: { pingInterval: PING_INTERVAL_MS, protocolPrefix: 'kith' },
-    connectionGater: {
-      denyDialMultiaddr: address => !deps.gate.permits(address.toString()),
-      filterMultiaddrForPeer: (_, address) => parseAddress(address.toString()) !== undefined,
-      denyInboundConnection: connection => {
-        const ip = parseAddress(connection.remoteAddr.toString())?.host
-        const release = ip === undefined ? undefined : limiter.admit(ip)
-        if (!release) return true
-        connection.addEventListener('close', release, { once: true })
-        return false
-      }
-    },
+    connectionGater: makeGater({ gate: deps.gate, limiter, relayServer, connectionsOf: peer => created?.getConnections(peer) ?? [] }),
     // The record type of the caller's services and of ours is one object; S names the caller's part.
     services: services as unknown as ServiceFactoryMap<S>
   })

@@ -8,6 +8,7 @@ import { parseAddress } from './address-scope.ts'
 import { ipOf, Libp2pRpc } from './libp2p-rpc.ts'
 import { Libp2pStreams } from './libp2p-streams.ts'
 import { MAX_ADDRESSES_PER_PEER } from './limits.ts'
+import type { Relays } from './relays.ts'
 import type { PeerTarget, Rpc } from './rpc.ts'
 import { RpcMethods } from './rpc-methods.ts'
 import type { ScopeGate } from './scope-gate.ts'
@@ -31,6 +32,8 @@ export type HostEvents = {
   readonly 'peer:connected': { readonly peerId: string; readonly address: string | undefined }
   /** The last connection to a peer ended. */
   readonly 'peer:disconnected': { readonly peerId: string }
+  /** What `addresses()` answers has changed: a relay gave a slot, a port opened. */
+  readonly 'addresses:changed': { readonly addresses: readonly string[] }
 }
 
 export interface HostParts {
@@ -51,11 +54,14 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
   readonly #deps: HostParts
   readonly #rpc: Libp2pRpc
   readonly #streams: Libp2pStreams
+  readonly #relays: Relays
   readonly #open = new Set<string>()
+  #announced = ''
   #closed: Promise<void> | undefined
 
-  constructor(deps: HostParts, libp2p: Libp2p<S>) {
+  constructor(deps: HostParts, libp2p: Libp2p<S>, relays: Relays) {
     this.#deps = deps
+    this.#relays = relays
     this.libp2p = libp2p
     this.services = libp2p.services
     this.peerId = libp2p.peerId.toString()
@@ -68,9 +74,15 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
     this.streams = this.#streams
     libp2p.addEventListener('connection:open', event => this.#onOpen(event.detail))
     libp2p.addEventListener('peer:disconnect', event => this.#onPeerGone(event.detail))
+    libp2p.addEventListener('self:peer:update', () => this.#onAddresses())
   }
 
-  /** multiaddrs at which others may reach this host, with /p2p/ at the end. */
+  /** Resolves when every relay of the options was tried once: what answered is among `addresses()` then. */
+  get relaysTried(): Promise<void> {
+    return this.#relays.firstRound
+  }
+
+  /** multiaddrs at which others may reach this host, with /p2p/ at the end; through relays too. */
   addresses(): string[] {
     return this.libp2p.getMultiaddrs().map(a => a.toString())
   }
@@ -114,12 +126,13 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
 
   async #close(): Promise<void> {
     await Promise.all([this.#rpc[Symbol.asyncDispose](), this.#streams[Symbol.asyncDispose]()])
-    await this.libp2p.stop()
+    await Promise.all([this.#relays[Symbol.asyncDispose](), this.libp2p.stop()])
   }
 
   async #connect(target: PeerTarget, signal: AbortSignal): Promise<Connection> {
-    const open = this.libp2p.getConnections().find(c => c.status === 'open' && c.remotePeer.toString() === target.peerId)
-    if (open) return open
+    const open = this.libp2p.getConnections().filter(c => c.status === 'open' && c.remotePeer.toString() === target.peerId)
+    const best = open.find(c => c.direct) ?? open[0]
+    if (best) return best
     if (target.peerId === this.peerId) throw new KithError('PEER_UNREACHABLE', 'that is this node itself', { peer: target.peerId })
     const { peerIdFromString } = await import('@libp2p/peer-id')
     const peer = parseOr(() => peerIdFromString(target.peerId))
@@ -156,6 +169,14 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
     if (this.#open.has(peerId)) return
     this.#open.add(peerId)
     this.events.emit('peer:connected', { peerId, address })
+  }
+
+  #onAddresses(): void {
+    const addresses = this.addresses()
+    const text = addresses.toSorted().join()
+    if (text === this.#announced) return
+    this.#announced = text
+    this.events.emit('addresses:changed', { addresses })
   }
 
   #onPeerGone(peer: PeerId): void {

@@ -73,3 +73,25 @@ export const STREAM_IDLE_MS = 60_000
 export const STREAM_STALL_MS = 30_000
 /** How often that is looked at. */
 export const STREAM_CHECK_MS = 5_000
+
+/** Relays where a host may reserve a slot, and addresses of one that it announces. */
+export const MAX_RELAYS = 8
+export const MAX_ADDRESSES_PER_RELAY = 8
+/** Inbound connections through relays at a time, of all relays together. */
+export const MAX_RELAYED_CONNECTIONS = 64
+/** Reserving a slot at a relay; and the wait after a failure, doubled each time up to the longest. */
+export const RELAY_TIMEOUT_MS = 10_000
+export const RELAY_RETRY_MS = 1_000
+export const RELAY_RETRY_MAX_MS: number = 5 * 60_000
+/** A relay for others: peers that may hold a slot, from one address (an IPv6 /64 counts as one), and how long one lasts without renewal. */
+export const MAX_RELAY_RESERVATIONS = 128
+export const MAX_RELAY_RESERVATIONS_PER_IP = 8
+export const RELAY_RESERVATION_MS: number = 2 * 60 * 60_000
+/** Connections through this relay at a time, and from one peer. */
+export const MAX_RELAY_CIRCUITS = 128
+export const MAX_RELAY_CIRCUITS_PER_PEER = 8
+/** What one of them may carry, both ways together, and how long it may last. */
+export const RELAY_CIRCUIT_BYTES: number = 1024 * 1024 * 1024
+export const RELAY_CIRCUIT_MS: number = 60 * 60_000
+/** Bytes that a relay holds for one direction of a connection whose reader is slow; then it reads no more. */
+export const RELAY_BUFFER_BYTES: number = 256 * 1024

@@ -42,6 +42,16 @@ test('the user, LAN discovery and a live connection open one host', () => {
   }
 })
 
+test('an address through a relay is permitted if the relay’s own is', () => {
+  const through = (ip: string): string => `/ip4/${ip}/tcp/4801/p2p/R/p2p-circuit/p2p/P`
+  const gate = new ScopeGate()
+  assert.ok(gate.permits(through('1.1.1.1')))
+  for (const ip of ['127.0.0.1', '10.0.0.1', '169.254.169.254', '0.0.0.0']) assert.ok(!gate.permits(through(ip)), ip)
+  gate.allow('/ip4/10.0.0.1/tcp/4801/p2p/R', 'user')
+  assert.ok(gate.permits(through('10.0.0.1')) && !gate.permits(through('10.0.0.2')))
+  assert.ok(!gate.permits('/ip4/10.0.0.2/tcp/1/p2p/R/p2p-circuit/p2p/P'))
+})
+
 test('a DNS name counts when the user or the bootstrap list names it, never from elsewhere', () => {
   const gate = new ScopeGate()
   gate.allow('/dns4/Node.example.org/tcp/1', 'lan')
