@@ -85,11 +85,25 @@ export async function openBitTorrent(deps: BitTorrentDeps, options: BitTorrentOp
   const hubDeps = { ...deps, encryption: options.encryption ?? 'allowed', dht: () => dht, ...(exchange ? { exchange } : {}) }
   const hub = stack.use(new PeerHub(hubDeps))
   if (options.listen) stack.use(await openListener(hub, options.listen))
-  if (options.dht) dht = stack.use(await openDht(deps, { host: options.listen?.host ?? '0.0.0.0', ...options.dht }, hub.listenPort))
+  if (options.dht) dht = stack.use(await openDht(deps, { host: dhtHost(options.listen?.host), ...options.dht }, hub.listenPort))
   const lsdOptions = options.lsd === true ? {} : options.lsd
-  const lsd = lsdOptions && hub.listenPort > 0 ? stack.use(await openLsd(deps, hub.listenPort, lsdOptions)) : undefined
+  const lsd = lsdOptions && hub.listenPort > 0 ? await tryLsd(deps, hub.listenPort, lsdOptions) : undefined
+  if (lsd) stack.use(lsd)
   const http = deps.http ?? stack.use(httpProtocol(deps))
   return new BitTorrent({ ...deps, checkAddress: deps.checkAddress ?? checkByFilter, http }, { hub, dht, lsd, exchange }, stack.move())
+}
+
+/** "::" takes connections of both kinds, but a DHT node is of one: the larger network. */
+const dhtHost = (host = '0.0.0.0'): string => (host === '::' ? '0.0.0.0' : host)
+
+/** A machine without a network has no group to join: that is no reason not to start. */
+async function tryLsd(deps: BitTorrentDeps, listenPort: number, options: LsdOptions): Promise<Lsd | undefined> {
+  try {
+    return await openLsd(deps, listenPort, options)
+  } catch (error) {
+    deps.log.warn('local service discovery is off: its group cannot be joined', { error })
+    return undefined
+  }
 }
 
 /** Other programs expect the DHT at the number of the listener. @throws PORT_UNAVAILABLE */
@@ -146,8 +160,9 @@ export class BitTorrent implements TransferProtocol {
    * @throws SOURCE_LOST, SOURCE_LIED
    */
   async openSource(endpoint: Endpoint, signal: AbortSignal): Promise<Source> {
-    const { host, port, grid, ticket, seeder, extra: infoHash } = endpoint
-    if (infoHash.length !== 20) throw new KithError('SOURCE_LIED', 'the offer has no info-hash')
+    const { host, port, grid, ticket, seeder, extra } = endpoint
+    if (extra.length === 0 || extra.length % 20 !== 0) throw new KithError('SOURCE_LIED', 'the offer has no info-hash')
+    const infoHash = extra.subarray(0, 20) // the others are for programs that cannot read a hybrid
     const session = await this.#hub.dial({ host, port }, { infoHash, grid, ticket }, signal)
     const source = new PeerSource({ session, grid, clock: this.#deps.clock, seeder, release: () => session[Symbol.asyncDispose]() })
     const late = new AbortController()
@@ -236,7 +251,7 @@ export class BitTorrent implements TransferProtocol {
   }
 
   #ownAddress(): PeerAddress | undefined {
-    const host = this.#parts.dht?.publicAddress
+    const host = this.#parts.dht?.publicAddress ?? this.#parts.exchange?.votes.address
     return host === undefined ? undefined : { host, port: this.#hub.listenPort }
   }
 

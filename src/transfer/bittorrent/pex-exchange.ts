@@ -6,6 +6,7 @@ import { bytesToHex } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { TokenBucket } from '../../base/token-bucket.ts'
 import { classOfAddress } from '../address-filter.ts'
+import { AddressVotes } from '../mainline/address-votes.ts'
 import type { ExtendedHandshake } from './extensions.ts'
 import { MAX_PEX_PEERS, PEX_MS } from './limits.ts'
 import { decodePex, encodePex } from './pex.ts'
@@ -39,6 +40,8 @@ interface Room<S> {
 }
 
 export class PeerExchange<S extends PexSession> implements AsyncDisposable {
+  /** What our address is, by what peers say they see (BEP 10 `yourip`). */
+  readonly votes: AddressVotes = new AddressVotes()
   readonly #clock: Clock
   readonly #rooms = new Map<string, Room<S>>()
   readonly #stop = new AbortController()
@@ -67,6 +70,9 @@ export class PeerExchange<S extends PexSession> implements AsyncDisposable {
     const room = this.#room(key)
     const member = room.members.get(session) ?? this.#newMember()
     member.address = reachableAt(session)
+    const { yourIp } = session.extended ?? {}
+    const voter = parsePeerAddress(session.wire.address)?.host
+    if (yourIp !== undefined && voter !== undefined) this.votes.vote(voter, yourIp)
     room.members.set(session, member)
     room.wake.resolve()
     if (!room.running) this.#track(this.#run(room))

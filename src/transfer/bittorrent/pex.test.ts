@@ -22,11 +22,11 @@ class Session implements PexSession {
   readonly torrent = { infoHash }
   readonly extended: ExtendedHandshake | undefined
   readonly sent: PexMessage[] = []
-  constructor(host: string, options: { incoming?: boolean; listenPort?: number; pex?: boolean } = {}) {
-    const { incoming = false, listenPort, pex = true } = options
+  constructor(host: string, options: { incoming?: boolean; listenPort?: number; pex?: boolean; yourIp?: string } = {}) {
+    const { incoming = false, listenPort, pex = true, yourIp } = options
     this.wire = { address: `${host}:7000`, incoming }
     const none = { version: undefined, requestQueue: undefined, metadataSize: undefined, nonce: undefined, maxBlock: undefined }
-    this.extended = { ...none, ids: pex ? { ut_pex: 1 } : {}, listenPort, uploadOnly: false }
+    this.extended = { ...none, ids: pex ? { ut_pex: 1 } : {}, listenPort, yourIp, uploadOnly: false }
   }
   sendExtension(_: 'ut_pex', payload: Uint8Array): boolean {
     this.sent.push(decodePex(payload))
@@ -86,6 +86,14 @@ test('BT7: fifty peers of a message, one message a minute, and nothing of our ow
   exchange.closed(flooder)
   exchange.received(flooder, huge)
   assert.equal(heard.length, 150)
+})
+test('our address is what peers at five addresses say', async () => {
+  await using exchange = new PeerExchange<Session>(new FakeClock())
+  for (let i = 0; i < 5; i++) {
+    assert.equal(exchange.votes.address, undefined)
+    exchange.extended(new Session(`8.8.4.${i}`, { yourIp: '9.9.9.9' }))
+  }
+  assert.equal(exchange.votes.address, '9.9.9.9')
 })
 test('what is written is read back; any bytes are read or refused; port 0 and cut lists are left out', () => {
   const port = fc.integer({ min: 1, max: 65_535 })

@@ -248,8 +248,13 @@ export class DhtNode implements AsyncDisposable {
   /** Waits for the first nodes, and for one of the places for look-ups. */
   async #lane(signal: AbortSignal): Promise<void> {
     await Promise.race([this.#first.promise, aborted(signal)])
-    while (this.#lookups >= MAX_LOOKUPS && !signal.aborted)
-      await Promise.race([new Promise<void>(resolve => this.#waiting.push(resolve)), aborted(signal)])
+    while (this.#lookups >= MAX_LOOKUPS && !signal.aborted) {
+      const turn = Promise.withResolvers<void>()
+      this.#waiting.push(turn.resolve)
+      await Promise.race([turn.promise, aborted(signal)])
+      const at = this.#waiting.indexOf(turn.resolve)
+      if (at >= 0) this.#waiting.splice(at, 1) // it was given up: a turn must not be lost on it
+    }
     this.#lookups++
   }
 
