@@ -263,6 +263,14 @@ for number, state in [(1, "accepted"), (2, "pending")]:
     vector("paidAnswer", state, {"state": state, "creditBytes": 2097152}, u8(1) + u8(number) + u64(2097152))
 invoice = {"salt": paid["salt"], "receipts": hashes, "invoiceId": sha256(b"kith/invoice/1\0" + paid["salt"] + b"".join(hashes))}
 
+# --- webtorrent.md §3 ---
+
+INFO_HASH = fill(0x91, 20)
+OFFER_SDP = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\na=setup:actpass\r\n"
+rtc_offer = u8(1) + INFO_HASH + text16(OFFER_SDP)
+vector("rtcOffer", "an offer, cut short", {"infoHash": INFO_HASH, "sdp": OFFER_SDP}, rtc_offer)
+vector("rtcAnswer", "an answer, cut short", {"sdp": "v=0\r\na=setup:active\r\n"}, u8(1) + text16("v=0\r\na=setup:active\r\n"))
+
 # --- text ---
 
 b32 = lambda b: base64.b32encode(b).decode().lower().rstrip("=")
@@ -319,6 +327,11 @@ refused = [
     ("fileResponse", "a refusal that is no code", b"\x22\x02no", "WIRE_TEXT"),
     ("fileResponse", "a reason that is not UTF-8", b"\x22\x01A\x2a\x01\xff", "WIRE_TEXT"),
     ("peerChain", "a flag that is no flag", flip(chain, 1 + len(signed_bytes(peer_signed)), 2), "WIRE_RANGE"),
+    ("rtcOffer", "a version of the future", flip(rtc_offer, 0, 2), "WIRE_VERSION"),
+    ("rtcOffer", "an empty description", u8(1) + INFO_HASH + u16(0), "WIRE_RANGE"),
+    ("rtcOffer", "a description that is not UTF-8", u8(1) + INFO_HASH + u16(2) + b"\xc0\x80", "WIRE_TEXT"),
+    ("rtcAnswer", "bytes after the end", u8(1) + text16("v=0") + b"\0", "WIRE_TRAILING"),
+    ("rtcAnswer", "cut short", u8(1) + u16(4) + b"v=0", "WIRE_TRUNCATED"),
 ]
 
 out = {

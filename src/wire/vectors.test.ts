@@ -18,6 +18,7 @@ import { countersignAnswer, invoiceBytes, paidAnswer, paidCodec } from './paid.t
 import { peerCertificateCodec, peerChainCodec } from './peer-certificate.ts'
 import { rangesCodec } from './ranges.ts'
 import { receiptCodec } from './receipt.ts'
+import { rtcAnswer, rtcOffer } from './rtc.ts'
 import { type Signed, signedCodec } from './signed.ts'
 import { hashPage, hashPageRequest, offerAnswer, offerRequest, ticketAnswer, ticketRequest, ticketRequestBody } from './transfer-rpc.ts'
 
@@ -76,6 +77,8 @@ const CODECS = {
   peerChain: peerChainCodec,
   ranges: rangesCodec,
   receipt: receiptCodec,
+  rtcAnswer,
+  rtcOffer,
   signed: signedCodec,
   ticketAnswer,
   ticketRequest,
