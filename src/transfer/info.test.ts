@@ -120,7 +120,7 @@ test('signed offers of real peers are collected; nobody there gives what the lin
   assert.equal(info.total_seeders, 2)
   assert.equal(info.file_size, 600_000)
   assert.deepEqual(info.seeders['http']?.map(s => s.multiaddr).sort(), [
-    ...[one, two].map(p => `/ip4/127.0.0.1/tcp/${p.http.port}/p2p/${p.identity.peerId}`).sort()
+    ...[one, two].map(p => `/ip4/127.0.0.1/tcp/${p.port('http')}/p2p/${p.identity.peerId}`).sort()
   ])
   const nobody = await collectInfo(deps, { ...link, size: 5, name: 'x' }, AbortSignal.timeout(10_000), { waitMs: 50 })
   assert.deepEqual([nobody.total_seeders, nobody.file_size, nobody.file_name, nobody.seeders], [0, 5, 'x', {}])

@@ -159,7 +159,7 @@ test('a seeder whose server does not answer at first is asked again', async t =>
   const download = peer.get(link, { folder: join(folder, 'out') })
   await eventually('nobody can be reached', () => download.state === 'waiting', 20_000)
   const door = createServer(inside => {
-    const outside = connect(seeder.http.port, '127.0.0.1')
+    const outside = connect(seeder.port('http'), '127.0.0.1')
     for (const [a, b] of [
       [inside, outside],
       [outside, inside]

@@ -5,25 +5,33 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { systemClock } from '../../src/base/clock.ts'
-import { silentLogger } from '../../src/base/log.ts'
+import { concatBytes } from '../../src/base/bytes.ts'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
+import { type Logger, silentLogger } from '../../src/base/log.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { openIdentity } from '../../src/identity/open.node.ts'
 import type { Rpc } from '../../src/net/rpc.ts'
 import type { MemoryNetwork } from '../../src/net/rpc-memory.ts'
+import { openBitTorrent } from '../../src/transfer/bittorrent/bittorrent.node.ts'
+import { infoHashesOf } from '../../src/transfer/bittorrent/metainfo.ts'
 import { Download, type DownloadOptions } from '../../src/transfer/download.node.ts'
+import { makeGrid } from '../../src/transfer/grid.ts'
 import { hashFile } from '../../src/transfer/hash-file.node.ts'
-import { type HttpServer, openHttpServer } from '../../src/transfer/http/server.node.ts'
+import { openHttpServer } from '../../src/transfer/http/server.node.ts'
 import { httpProtocol } from '../../src/transfer/http/source.node.ts'
 import { type OfferDeps, serveOffers } from '../../src/transfer/offers.ts'
 import { freeGate, type PaymentGate } from '../../src/transfer/payment-gate.ts'
 import { planKith } from '../../src/transfer/plan-kith.node.ts'
+import type { Share, ShareIndex, TransferProtocol, UploadGate } from '../../src/transfer/protocol.ts'
 import type { Provider, ProviderFinder } from '../../src/transfer/provider-finder.ts'
+import type { ProtocolChoice } from '../../src/transfer/seeders.ts'
 import { ShareBook } from '../../src/transfer/share-book.node.ts'
 import type { ShareRecord } from '../../src/transfer/share-store.node.ts'
+import type { Throttle } from '../../src/transfer/throttle.ts'
 import { TicketBook } from '../../src/transfer/tickets.ts'
 import { createUploadGate } from '../../src/transfer/upload-gate.ts'
 import { formatLink, parseLink } from '../../src/wire/link.ts'
+import type { OfferProtocol } from '../../src/wire/offer.ts'
 
 /** Finds every peer of the test that announced a file. */
 export class MemoryFinder implements ProviderFinder {
@@ -46,23 +54,69 @@ export class MemoryFinder implements ProviderFinder {
   }
 }
 
+/** A protocol that a peer of a test serves and fetches over, beside or instead of HTTP. */
+export interface TestProtocol {
+  readonly name: string
+  open(deps: TestProtocolDeps): Promise<OpenTestProtocol>
+}
+export interface TestProtocolDeps {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly shares: ShareIndex
+  readonly gate: UploadGate
+}
+export interface OpenTestProtocol extends AsyncDisposable {
+  readonly protocol: TransferProtocol
+  readonly port: number
+  /** What an offer says of a share. */
+  extraOf(share: Share): Uint8Array
+}
+
+export const testHttp: TestProtocol = {
+  name: 'http',
+  open: async ({ clock, log, shares, gate }) => {
+    await using stack = new AsyncDisposableStack()
+    const server = stack.use(await openHttpServer({ shares, gate, clock, log }, { host: '127.0.0.1' }))
+    const protocol = stack.use(httpProtocol({ clock }))
+    const owned = stack.move()
+    return { protocol, port: server.port, extraOf: () => new Uint8Array(), [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  }
+}
+
+export const testBitTorrent: TestProtocol = {
+  name: 'bittorrent',
+  open: async deps => {
+    const protocol = await openBitTorrent(deps, { listen: { host: '127.0.0.1', port: 0 } })
+    const extraOf = (share: Share): Uint8Array => concatBytes(...infoHashesOf(share))
+    return { protocol, port: protocol.port, extraOf, [Symbol.asyncDispose]: () => protocol[Symbol.asyncDispose]() }
+  }
+}
+
 export interface TestPeer extends AsyncDisposable {
   readonly folder: string
   readonly identity: Identity
   readonly rpc: Rpc
   readonly shares: ShareBook
-  readonly http: HttpServer
+  port(protocol: string): number
   readonly finder: MemoryFinder
   readonly tickets: TicketBook
   share(
     path: string,
-    options?: { readonly pricePerMb?: bigint; readonly uploadLimit?: number; readonly announce?: boolean }
+    options?: {
+      readonly pricePerMb?: bigint
+      readonly uploadLimit?: number
+      readonly announce?: boolean
+      /** "http" by default. */
+      readonly protocols?: readonly string[]
+    }
   ): Promise<string>
   get(
     link: string,
     options?: Partial<DownloadOptions> & {
       readonly announce?: (fileId: Uint8Array) => Promise<void>
       readonly withdraw?: (fileId: Uint8Array) => Promise<void>
+      readonly downloadLimit?: Throttle
+      readonly choice?: ProtocolChoice
     }
   ): Download
 }
@@ -72,7 +126,7 @@ export async function openTestPeer(
   all?: MemoryFinder,
   payments: PaymentGate = freeGate,
   folder?: string,
-  options: { readonly advertisedPort?: number } = {}
+  options: { readonly advertisedPort?: number; readonly protocols?: readonly TestProtocol[] } = {}
 ): Promise<TestPeer> {
   await using stack = new AsyncDisposableStack()
   const home = folder ?? mkdtempSync(join(tmpdir(), 'kith-peer-'))
@@ -88,22 +142,21 @@ export async function openTestPeer(
     certificate: identity.peerCertificate,
     sign: identity.sign.bind(identity)
   }
-  let port = 0
-  const shares = stack.use(
-    await ShareBook.open(
-      { clock: systemClock, signer, endpoints: () => [{ name: 'http', port, extra: new Uint8Array() }], onStopped: () => {} },
-      join(home, 'shares.db')
-    )
-  )
+  const open = new Map<string, OpenTestProtocol>()
+  const endpoints = (share: Share, names: readonly string[]): OfferProtocol[] =>
+    names.flatMap(name => {
+      const p = open.get(name)
+      return p ? [{ name, port: options.advertisedPort ?? p.port, extra: p.extraOf(share) }] : []
+    })
+  const shares = stack.use(await ShareBook.open({ clock: systemClock, signer, endpoints, onStopped: () => {} }, join(home, 'shares.db')))
   const gate = createUploadGate(
     { clock: systemClock, tickets, payments, termsOf: s => shares.termsOf(s), onAdmitted: () => {}, onSent: () => {} },
     { uploadLimit: undefined }
   )
-  const http = stack.use(await openHttpServer({ shares, gate, clock: systemClock, log: silentLogger }, { host: '127.0.0.1' }))
-  port = options.advertisedPort ?? http.port
+  for (const p of options.protocols ?? [testHttp])
+    open.set(p.name, stack.use(await p.open({ clock: systemClock, log: silentLogger, shares: shares.forProtocol(p.name), gate })))
   const offers: OfferDeps = { rpc, clock: systemClock, signer, tickets, payments }
   stack.use(serveOffers(offers, shares))
-  const protocol = stack.use(httpProtocol({ clock: systemClock }))
   const downloads = stack.adopt(new Set<Download>(), async set => void (await Promise.all([...set].map(d => d[Symbol.asyncDispose]()))))
   const owned = stack.move()
   return {
@@ -111,19 +164,22 @@ export async function openTestPeer(
     identity,
     rpc,
     shares,
-    http,
+    port: name => open.get(name)?.port ?? 0,
     finder,
     tickets,
     async share(path, options = {}) {
-      const digest = await hashFile(path, { sha1: false, v2: false, ed2k: false })
+      const protocols = options.protocols ?? ['http']
+      const torrent = protocols.some(p => p === 'bittorrent' || p === 'webtorrent')
+      const digest = await hashFile(path, { sha1: torrent, v2: false, ed2k: protocols.includes('ed2k') })
+      const name = path.split('/').at(-1)!
       const record: ShareRecord = {
         ...digest,
         path,
-        name: path.split('/').at(-1)!,
+        name,
         mime: '',
-        infoHash: undefined,
+        infoHash: infoHashesOf({ name, grid: makeGrid(digest.size), ...digest })[0],
         pricePerMb: options.pricePerMb ?? 0n,
-        protocols: ['http'],
+        protocols,
         trackers: [],
         addedAt: systemClock.now(),
         uploadLimit: options.uploadLimit,
@@ -134,7 +190,8 @@ export async function openTestPeer(
       return formatLink({ fileId: digest.fileId, root: digest.root, size: digest.size, name: record.name, via: [] })
     },
     get(link, options = {}) {
-      const deps = { ...offers, finder, log: silentLogger, protocols: [protocol] }
+      const { downloadLimit, choice } = options
+      const deps = { ...offers, finder, log: silentLogger, protocols: [...open.values()].map(p => p.protocol), choice }
       const download = new Download(
         {
           clock: systemClock,
@@ -142,6 +199,7 @@ export async function openTestPeer(
           payments,
           shares,
           onChange: () => {},
+          downloadLimit,
           plan: (note, signal, notRoots) => planKith(deps, parseLink(link), note, signal, notRoots),
           announce: options.announce ?? (id => finder.announce(id)),
           withdraw: options.withdraw ?? (id => finder.withdraw(id))
