@@ -4,7 +4,7 @@ import test from 'node:test'
 import { FakeClock } from '../../test/kits/fake-clock.ts'
 import { aborted, type Behaviour, deliver, run, ScriptedSource, schedulerRig } from '../../test/kits/scheduler-rig.ts'
 import { makeGrid } from './grid.ts'
-import { RARITY_WINDOW, SEQUENTIAL_WINDOW } from './limits.ts'
+import { LOOKS_PER_TICK, RARITY_EVERY_MS, RARITY_WINDOW, SEQUENTIAL_WINDOW } from './limits.ts'
 import type { Source } from './protocol.ts'
 import { createThrottle } from './throttle.ts'
 
@@ -180,4 +180,34 @@ test('a source that brings little is told of once; under a limit nobody is', asy
     assert.deepEqual(slow, limit ? [] : ['slow'])
     await scheduler[Symbol.asyncDispose]()
   }
+})
+
+test('two hundred sources of 100 GiB are asked about few chunks, whatever they say', async () => {
+  const clock = new FakeClock()
+  const count = 409_600
+  const sources = 200
+  let looks = 0
+  let verified = 0
+  const { scheduler } = schedulerRig(makeGrid(count * 16, 16), clock, {
+    onVerified: () => {
+      verified++
+    }
+  })
+  const empty = Array.from({ length: sources - 1 }, (_, i) => {
+    return new ScriptedSource(`empty ${i}`, deliver(clock, 1), c => {
+      looks++
+      return c % 1_000_003 === 1_000_002
+    })
+  })
+  for (const s of empty) scheduler.add(s)
+  scheduler.add(new ScriptedSource('seeder', deliver(clock, 1)))
+  for (let ms = 0; ms < 5_000; ms += 10) {
+    for (const s of empty) s.changed()
+    await clock.advance(10)
+  }
+  assert.ok(verified > 450, `${verified} chunks in 500 turns`)
+  const ticks = 5_000 / 500 + 2
+  const counts = 5_000 / RARITY_EVERY_MS + 2
+  assert.ok(looks <= ticks * (LOOKS_PER_TICK + sources) + counts * sources * RARITY_WINDOW, `${looks} looks`)
+  await scheduler[Symbol.asyncDispose]()
 })
