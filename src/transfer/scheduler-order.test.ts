@@ -4,7 +4,7 @@ import test from 'node:test'
 import { FakeClock } from '../../test/kits/fake-clock.ts'
 import { aborted, type Behaviour, deliver, run, ScriptedSource, schedulerRig } from '../../test/kits/scheduler-rig.ts'
 import { makeGrid } from './grid.ts'
-import { LOOKS_PER_TICK, RARITY_EVERY_MS, RARITY_WINDOW, SEQUENTIAL_WINDOW } from './limits.ts'
+import { LOOKS_PER_TICK, MAX_CHANGES_BURST, MAX_CHANGES_PER_SECOND, RARITY_EVERY_MS, RARITY_WINDOW, SEQUENTIAL_WINDOW } from './limits.ts'
 import type { Source } from './protocol.ts'
 import { createThrottle } from './throttle.ts'
 
@@ -206,8 +206,9 @@ test('two hundred sources of 100 GiB are asked about few chunks, whatever they s
     await clock.advance(10)
   }
   assert.ok(verified > 450, `${verified} chunks in 500 turns`)
-  const ticks = 5_000 / 500 + 2
-  const counts = 5_000 / RARITY_EVERY_MS + 2
-  assert.ok(looks <= ticks * (LOOKS_PER_TICK + sources) + counts * sources * RARITY_WINDOW, `${looks} looks`)
+  const inSteps = (5_000 / 500 + 2) * LOOKS_PER_TICK
+  const changes = MAX_CHANGES_BURST + 5 * MAX_CHANGES_PER_SECOND
+  const forRarity = sources * RARITY_WINDOW * (changes + 5_000 / RARITY_EVERY_MS + 2)
+  assert.ok(looks <= inSteps + forRarity, `${looks} looks, at most ${inSteps + forRarity}`)
   await scheduler[Symbol.asyncDispose]()
 })

@@ -18,6 +18,7 @@ import {
   MAX_BAD_CHUNKS,
   MAX_IDLE_SOURCES_KEPT,
   MAX_SOURCE_FAILURES,
+  MAX_SOURCES,
   MIN_LANE_BYTES_PER_SECOND,
   RETIRE_MS,
   RETRY_MS,
@@ -125,7 +126,7 @@ export class Scheduler implements AsyncDisposable {
       this.#track(source[Symbol.asyncDispose]())
       return
     }
-    const entry = makeEntry(source, this.#deps.clock, this.#looksEach(1))
+    const entry = makeEntry(source, this.#deps.clock, LOOKS_PER_TICK / MAX_SOURCES)
     this.#entries.set(source, entry)
     this.#rankedMs = Number.NEGATIVE_INFINITY
     this.#picker.joined()
@@ -175,10 +176,6 @@ export class Scheduler implements AsyncDisposable {
     )
     this.#tasks.add(p)
     void p.finally(() => this.#tasks.delete(p))
-  }
-
-  #looksEach(more = 0): number {
-    return Math.ceil(LOOKS_PER_TICK / Math.max(1, this.#entries.size + more))
   }
 
   /** Looking through all chunks is dear, and a peer may tell of changes thousands of times a second. */
@@ -408,13 +405,14 @@ export class Scheduler implements AsyncDisposable {
         return
       }
       const now = clock.monotonic()
+      const looksEach = Math.ceil(LOOKS_PER_TICK / Math.max(1, this.#entries.size))
       const behind = this.#deps.pool.free === 0 && this.#verifying > 0
       for (const e of [...this.#entries.values()]) {
         for (const lane of e.lanes) {
           if (!behind && !waitsForUs(lane) && now - lane.lastByteMs > STALL_MS)
             lane.abort.abort(new KithError('SOURCE_STALLED', 'sent nothing for 15 s'))
         }
-        e.looks = this.#looksEach()
+        e.looks = looksEach
         if (e.state === 'waiting' && now >= e.readyMs) e.state = 'idle'
         if (!this.#dropEnded(e) && e.changed) this.#lookAgain(e)
       }
