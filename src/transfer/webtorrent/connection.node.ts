@@ -46,6 +46,7 @@ export class RtcConnection implements AsyncDisposable {
   /** For logs: there is no address before it is open. */
   readonly name: string = bytesToHex(randomBytes(4))
   readonly #deps: RtcConnectionDeps
+  readonly #relayOnly: boolean
   readonly #pc: PeerConnection
   readonly #gathered = Promise.withResolvers<void>()
   readonly #opened = Promise.withResolvers<void>()
@@ -60,6 +61,7 @@ export class RtcConnection implements AsyncDisposable {
     this.#deps = deps
     this.#opened.promise.catch(() => {})
     const { iceServers = [], relayOnly = false, bindAddress, ports } = options
+    this.#relayOnly = relayOnly
     this.#pc = new deps.library.PeerConnection(this.name, {
       iceServers: [...iceServers],
       iceTransportPolicy: relayOnly ? 'relay' : 'all',
@@ -194,7 +196,7 @@ export class RtcConnection implements AsyncDisposable {
     this.#remote = remote
     const early = type === 'answer' ? remote.candidates : []
     this.#pc.setRemoteDescription(writeDescription({ ...remote, candidates: early }), type)
-    if (type === 'offer') void this.#addLater(remote, policy.allowPrivate ? HOLD_NEAR_MS : HOLD_MS)
+    if (type === 'offer') void this.#addLater(remote, policy.allowPrivate && !this.#relayOnly ? HOLD_NEAR_MS : HOLD_MS)
   }
 
   /**
