@@ -41,7 +41,12 @@ export const BOOTSTRAP_RETRY_MAX_MS = 30_000
 export const BOOTSTRAP_IDLE_RETRY_MS: number = 5 * 60_000
 export const MAX_BOOTSTRAP = 64
 
-/** Peers taken from LAN discovery in the life of a host, and dials to them at the same time. */
+/** Unknown peers taken from LAN discovery at once, and then in an hour; and dials to them at the same time. */
 export const MAX_LAN_PEERS = 256
 export const MAX_LAN_DIALS = 8
 export const LAN_DIAL_TIMEOUT_MS = 5_000
+/** Answers that LAN discovery gives in a second, with a burst; each goes to the whole network. */
+export const MDNS_REPLIES_PER_SECOND = 1
+export const MDNS_REPLIES_BURST = 5
+/** Answers of others that it reads in a second. */
+export const MDNS_ANSWERS_PER_SECOND = 100

@@ -31,6 +31,7 @@ import {
   MAX_UNKNOWN_PEERS,
   PING_INTERVAL_MS
 } from './limits.ts'
+import { type ReachabilityOptions, ReachabilityWatch } from './reachability-watch.ts'
 import { RelayServer, type RelayServerOptions } from './relay-server.ts'
 import { Relays } from './relays.ts'
 import type { ScopeGate } from './scope-gate.ts'
@@ -50,9 +51,11 @@ export type HostComponents = Parameters<ServiceFactoryMap<{ x: unknown }>['x']>[
 
 export type HostServiceFactories<S extends HostServices> = { readonly [K in keyof S]: (components: HostComponents) => S[K] }
 
-export interface HostOptions<S extends HostServices = HostServices> extends ConnectionLimits {
+export interface HostOptions<S extends HostServices = HostServices> extends ConnectionLimits, ReachabilityOptions {
   /** multiaddrs to listen on; port 0 takes a free one; empty: dial only. */
   readonly listen?: readonly string[]
+  /** Further multiaddrs to announce, for a port that a router forwards. */
+  readonly announce?: readonly string[]
   readonly maxConnections?: number
   /** Peers remembered without a connection (threats DH8). */
   readonly maxUnknownPeers?: number
@@ -75,9 +78,10 @@ export async function openHost<S extends HostServices = HostServices>(deps: Host
   const listen = options.listen ?? defaultListen
   for (const address of listen) deps.gate.allow(address, 'listen')
   const relays = new Relays(deps, options.relays ?? [])
-  const libp2p = await createLibp2p(deps, options, listen, relays)
+  const reachability = new ReachabilityWatch(deps.log, options)
+  const libp2p = await createLibp2p(deps, options, listen, relays, reachability)
   // Not `await using` yet: until it has started there is nothing to stop.
-  const host = new Host<S>(deps, libp2p, relays)
+  const host = new Host<S>(deps, libp2p, relays, reachability)
   try {
     await libp2p.start()
   } catch (cause) {
@@ -89,6 +93,7 @@ export async function openHost<S extends HostServices = HostServices>(deps: Host
       { cause, hint: 'another program uses the port; try --port 0' }
     )
   }
+  reachability.start()
   relays.start()
   return host
 }
@@ -97,7 +102,8 @@ async function createLibp2p<S extends HostServices>(
   deps: HostDeps,
   options: HostOptions<S>,
   listen: readonly string[],
-  relays: Relays
+  relays: Relays,
+  reachability: ReachabilityWatch
 ): Promise<Libp2p<S>> {
   const [{ createLibp2p }, { tcp }, { webSockets }, { tls }, { noise }, { yamux }, { identify }, { ping }, { keys }, relayTransport] =
     await Promise.all([
@@ -124,6 +130,7 @@ async function createLibp2p<S extends HostServices>(
   const services = {
     identify: identify({ protocolPrefix: 'kith' }),
     ping: ping({ protocolPrefix: 'kith' }),
+    reachability: await reachability.service(),
     ...(relayServer ? { relayServer: await relayServer.service() } : {}),
     ...options.services
   }
@@ -131,7 +138,11 @@ async function createLibp2p<S extends HostServices>(
     start: false,
     privateKey,
     nodeInfo: { name: 'kith', version: '1', userAgent: 'kith' },
-    addresses: { listen: [...listen], announceFilter: addresses => relays.announced(addresses) },
+    addresses: {
+      listen: [...listen],
+      appendAnnounce: [...(options.announce ?? [])],
+      announceFilter: addresses => relays.announced(addresses)
+    },
     transports: [
       tcp({ maxConnections: maxSockets }),
       limitWebSockets(

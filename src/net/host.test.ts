@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { connect, createServer, type Socket } from 'node:net'
 import test, { type TestContext } from 'node:test'
+import { within as withinMs } from '../../test/kits/transfer-doubles.ts'
 import { systemClock } from '../base/clock.ts'
 import { hasCode, type KithError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
@@ -26,11 +27,10 @@ async function open(t: TestContext, options: HostOptions = {}, peerPrivateKey = 
   return { host, gate }
 }
 const target = ({ host }: Opened) => ({ peerId: host.peerId, addresses: host.addresses() })
+const within = <T>(work: Promise<T>): Promise<T> => withinMs(10_000, 'what was waited for', work)
 const code = (name: string, inner?: string) => (e: unknown) =>
   (hasCode(e, name) && (inner === undefined || (e as KithError).data.code === inner)) ||
   assert.fail(`${(e as KithError).code} ${JSON.stringify((e as KithError).data)}`)
-const within = <T>(work: Promise<T>, ms = 10_000): Promise<T> =>
-  Promise.race([work, systemClock.sleep(ms, AbortSignal.timeout(ms + 1)).then(() => Promise.reject(new Error('too slow')))])
 
 test('request and response over TCP and WebSocket, both encrypted, with addresses on both sides', async t => {
   for (const listen of [TCP, WS]) {

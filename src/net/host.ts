@@ -8,6 +8,8 @@ import { parseAddress } from './address-scope.ts'
 import { ipOf, Libp2pRpc } from './libp2p-rpc.ts'
 import { Libp2pStreams } from './libp2p-streams.ts'
 import { MAX_ADDRESSES_PER_PEER } from './limits.ts'
+import type { Reachability } from './reachability.ts'
+import type { ReachabilityWatch } from './reachability-watch.ts'
 import type { Relays } from './relays.ts'
 import type { PeerTarget, Rpc } from './rpc.ts'
 import { RpcMethods } from './rpc-methods.ts'
@@ -34,6 +36,7 @@ export type HostEvents = {
   readonly 'peer:disconnected': { readonly peerId: string }
   /** What `addresses()` answers has changed: a relay gave a slot, a port opened. */
   readonly 'addresses:changed': { readonly addresses: readonly string[] }
+  readonly 'reachability:changed': { readonly reachability: Reachability }
 }
 
 export interface HostParts {
@@ -55,13 +58,16 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
   readonly #rpc: Libp2pRpc
   readonly #streams: Libp2pStreams
   readonly #relays: Relays
+  readonly #reachability: ReachabilityWatch
   readonly #open = new Set<string>()
   #announced = ''
   #closed: Promise<void> | undefined
 
-  constructor(deps: HostParts, libp2p: Libp2p<S>, relays: Relays) {
+  constructor(deps: HostParts, libp2p: Libp2p<S>, relays: Relays, reachability: ReachabilityWatch) {
     this.#deps = deps
     this.#relays = relays
+    this.#reachability = reachability
+    reachability.onChange = state => this.events.emit('reachability:changed', { reachability: state })
     this.libp2p = libp2p
     this.services = libp2p.services
     this.peerId = libp2p.peerId.toString()
@@ -80,6 +86,11 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
   /** Resolves when every relay of the options was tried once: what answered is among `addresses()` then. */
   get relaysTried(): Promise<void> {
     return this.#relays.firstRound
+  }
+
+  /** Whether others can connect from outside this network, as far as is known; `reachability:changed` tells of news. */
+  get reachability(): Reachability {
+    return this.#reachability.state
   }
 
   /** multiaddrs at which others may reach this host, with /p2p/ at the end; through relays too. */
@@ -172,6 +183,7 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
   }
 
   #onAddresses(): void {
+    this.#reachability.update()
     const addresses = this.addresses()
     const text = addresses.toSorted().join()
     if (text === this.#announced) return

@@ -95,3 +95,8 @@ export const RELAY_CIRCUIT_BYTES: number = 1024 * 1024 * 1024
 export const RELAY_CIRCUIT_MS: number = 60 * 60_000
 /** Bytes that a relay holds for one direction of a connection whose reader is slow; then it reads no more. */
 export const RELAY_BUFFER_BYTES: number = 256 * 1024
+
+/** AutoNAT: a whole round of dialling back; requests of one connection at once, ours and theirs; also the verdicts that are kept. */
+export const AUTONAT_TIMEOUT_MS = 30_000
+export const MAX_INBOUND_DIALBACKS = 2
+export const MAX_OUTBOUND_DIALBACKS = 20
