@@ -119,3 +119,54 @@ export const MAX_DIALS = 4
 /** Peers asked for part hashes at the same time, and how long one may take. */
 export const HASHSET_PEERS = 8
 export const HASHSET_MS = 20_000
+
+/** As a client of a server. Longest packet that a server may send, and packets a second from it, on average and at once; more ends the connection. */
+export const MAX_SERVER_PACKET_BYTES: number = 250_000
+export const SERVER_PACKETS_PER_SECOND = 50
+export const SERVER_PACKETS_BURST = 500
+/** From connecting to a server to the id it gives us; it connects back to us in between. */
+export const LOGIN_MS = 30_000
+/** A server is told that we are there when nothing else was sent for so long. */
+export const SERVER_KEEP_ALIVE_MS: number = 4 * 60_000
+/** Pause before a server that was lost is dialled again; it doubles. */
+export const SERVER_RETRY_MS = 5_000
+export const MAX_SERVER_RETRY_MS: number = 15 * 60_000
+/** Files that a server is told of in all, and in one packet. */
+export const MAX_OFFERED_FILES = 2_000
+export const OFFERS_PER_PACKET = 200
+/** A server is asked again for sources of a file after so long, doubled each time; requests a second, and at once. */
+export const ASK_SOURCES_MS = 15_000
+export const MAX_ASK_SOURCES_MS: number = 15 * 60_000
+export const ASK_SOURCES_PER_SECOND = 1
+export const ASK_SOURCES_BURST = 20
+/** Clients that a server may have us connect to a second, and at once. */
+export const CALLBACKS_PER_SECOND = 1
+export const CALLBACKS_BURST = 10
+
+/** As a server. Clients in all and from one address (this machine is not counted); connections that have not logged in. */
+export const MAX_SERVER_CLIENTS = 1_000
+export const MAX_SERVER_CLIENTS_PER_ADDRESS = 8
+export const MAX_SERVER_GUESTS = 64
+/** Files that are known in all, of one client, and sources of one file; the rest is left out. */
+export const MAX_SERVER_FILES = 50_000
+export const MAX_SERVER_CLIENT_FILES = 2_000
+export const MAX_SERVER_FILE_SOURCES = 1_000
+/** Bytes of the name and the kind of a file that are kept; longer ones are left out. */
+export const MAX_SERVER_NAME_BYTES = 255
+/** Packets a second of one client, and at once; more ends the connection. Searches: more are not answered. */
+export const CLIENT_PACKETS_PER_SECOND = 10
+export const CLIENT_PACKETS_BURST = 200
+export const SEARCHES_PER_SECOND = 1
+export const SEARCHES_BURST = 5
+/** Terms of a search, and how deep they are nested (recursion ends there). */
+export const MAX_SEARCH_TERMS = 64
+export const MAX_SEARCH_DEPTH = 24
+/** Files in the answer to a search, sources in the answer to a request, servers in a list. */
+export const MAX_SEARCH_RESULTS = 200
+export const MAX_FOUND_SOURCES = 200
+export const MAX_SERVER_LIST = 64
+/** Clients that are connected back to at the same time, and how long that may take. */
+export const MAX_PROBES = 32
+export const PROBE_MS = 5_000
+/** Bytes that may wait to be sent to one client of the server; beyond it the connection ends. */
+export const MAX_SERVER_QUEUE_BYTES: number = 512 * 1024
