@@ -222,6 +222,7 @@ export async function openPay(deps: PayDeps, options: PayOptions): Promise<Pay> 
   const now = (): number => clock.now()
   const rpc = new JsonRpc({ log }, { urls: options.chain.rpcUrls, chainId: chain.chainId })
   const book = new PayerBook(db, now)
+  stack.defer(() => book.settled())
   const credit = stack.use(new CreditBook(db, now, { ...creditDefaults, ...options.credit }))
   const payeeBook = new PayeeBook(db, credit, now)
   const cashier = new Cashier({ book, log, failpoint }, chain)

@@ -2,6 +2,7 @@
 import { bytesToHex } from '../base/bytes.ts'
 import type { Sqlite } from '../store/sqlite.node.ts'
 import { amountDue } from '../wire/wei.ts'
+import { DeliveryLog } from './delivery-log.node.ts'
 import { chunkBytes, type Delivered } from './receipts.ts'
 import type { CheckedOffer, FileRef } from './types.ts'
 
@@ -87,16 +88,14 @@ export interface NewInvoice {
   readonly receipts: readonly NewReceipt[]
 }
 
-/** Deliveries between two syncs to disk: 16 MiB. A killed process loses none of them, a power cut at most these. */
-const SYNC_EVERY = 64
-
 export class PayerBook {
   readonly #db: Sqlite
   readonly #now: () => number
-  #unsynced = 0
+  readonly #deliveries: DeliveryLog
 
   constructor(db: Sqlite, now: () => number) {
     this.#db = db
+    this.#deliveries = new DeliveryLog(db)
     this.#now = now
   }
 
@@ -123,6 +122,7 @@ export class PayerBook {
   }
   /** Bills that ended (or crashed) with something delivered and not yet in an invoice. */
   billsWithDebt(): number[] {
+    this.#deliveries.flush()
     return this.#db.all<{ bill: number }>('SELECT DISTINCT bill FROM deliveries WHERE receipt IS NULL').map(r => r.bill)
   }
 
@@ -146,23 +146,21 @@ export class PayerBook {
     return this.#db.all<TermsRow>('SELECT * FROM terms WHERE bill = ? ORDER BY id', bill)
   }
 
-  /** Notes a verified chunk; false when it was noted before. Written at once, synced with the next commit or every 64 chunks. */
+  /** Notes a verified chunk; false when it was noted before. @see DeliveryLog */
   addDelivery(bill: number, terms: number, chunk: number, protocol: string): boolean {
-    const sync = ++this.#unsynced >= SYNC_EVERY
-    if (sync) this.#unsynced = 0
-    else this.#db.run('PRAGMA synchronous=NORMAL')
-    try {
-      const sql = 'INSERT INTO deliveries (bill, chunk, terms, protocol) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING'
-      return this.#db.run(sql, bill, chunk, terms, protocol).changes === 1
-    } finally {
-      if (!sync) this.#db.run('PRAGMA synchronous=FULL')
-    }
+    return this.#deliveries.add({ bill, terms, chunk, protocol })
+  }
+  /** Nothing is on its way to the disk any more. Call before the ledger is closed. */
+  settled(): Promise<void> {
+    return this.#deliveries.settled()
   }
   chunksOf(bill: number): number[] {
+    this.#deliveries.flush()
     return this.#db.all<{ chunk: number }>('SELECT chunk FROM deliveries WHERE bill = ?', bill).map(r => r.chunk)
   }
   /** What is delivered and not yet in a receipt, by terms. */
   openDeliveries(bill: number, seeder: string | undefined): { readonly terms: TermsRow; readonly chunks: Delivered[] }[] {
+    this.#deliveries.flush()
     return this.terms(bill)
       .filter(t => seeder === undefined || t.seeder === seeder)
       .map(terms => ({
@@ -191,6 +189,7 @@ export class PayerBook {
 
   /** Receipts, invoice and payees become durable together, and their chunks leave the open ones. */
   storeInvoice(bill: number, fileId: Uint8Array, invoice: NewInvoice): void {
+    this.#deliveries.flush()
     this.#db.transaction(() => {
       this.#insertInvoice(
         bill,
