@@ -101,6 +101,8 @@ export const shareView: z.ZodType<Json<T.ShareView>> = z.strictObject({
   ed2k: z.string().optional(),
   encrypted: z.boolean(),
   torrentPath: z.string().optional(),
+  plainMagnet: z.string().optional().describe('without BitTorrent v2'),
+  plainTorrentPath: z.string().optional(),
   httpUrls: z.array(z.string()),
   uploadedBytes: bytes,
   addedAt: time

@@ -2,7 +2,38 @@
 import { z } from 'zod'
 import { KithError } from '../base/errors.ts'
 import type { LogLevel } from '../base/log.ts'
-import type { IceServer, Ports, PublicNetworks } from './config.ts'
+
+/** Ports that peers may connect to, or that only this machine may (`api`). 0 takes a free one. */
+export interface Ports {
+  readonly api: number
+  readonly tcp: number
+  readonly ws: number
+  readonly http: number
+  /** TCP for peers and UDP for the DHT of BitTorrent. */
+  readonly bittorrent: number
+  readonly https: number
+  readonly ed2k: number
+  /** WebSocket tracker for WebTorrent in browsers. */
+  readonly tracker: number
+}
+
+/** A STUN or TURN server for WebRTC. */
+export interface IceServer {
+  /** `stun:host:port`, `turn:host:port?transport=tcp`. */
+  readonly url: string
+  readonly username?: string
+  readonly credential?: string
+}
+
+/** The existing public networks that this node joins; private by default (DESIGN §6). */
+export interface PublicNetworks {
+  /** IPFS's DHT: provider records for the same CIDs. */
+  readonly ipfs: boolean
+  /** BitTorrent's mainline DHT. */
+  readonly mainline: boolean
+  /** ed2k's Kad. */
+  readonly kad: boolean
+}
 
 const port = z.int().min(0).max(65535)
 const hostPort = z.string().regex(/^[^\s/@]{1,253}:[0-9]{1,5}$/)

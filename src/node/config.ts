@@ -3,7 +3,7 @@
  * not in here. The file is `config.json` in the config folder; it has a version.
  */
 import type { LogLevel } from '../base/log.ts'
-import type { ConfigFile } from './config-file.ts'
+import type { ConfigFile, IceServer, Ports, PublicNetworks } from './config-file.ts'
 
 /** Fixed, documented ports (docs/cli.md). `--port 0` takes any free ones instead. */
 export const defaultPorts = {
@@ -17,38 +17,6 @@ export const defaultPorts = {
   ed2k: 4807,
   tracker: 4808
 } as const
-
-/** Ports that peers may connect to, or that only this machine may (`api`). 0 takes a free one. */
-export interface Ports {
-  readonly api: number
-  readonly tcp: number
-  readonly ws: number
-  readonly http: number
-  /** TCP for peers and UDP for the DHT of BitTorrent. */
-  readonly bittorrent: number
-  readonly https: number
-  readonly ed2k: number
-  /** WebSocket tracker for WebTorrent in browsers. */
-  readonly tracker: number
-}
-
-/** A STUN or TURN server for WebRTC. */
-export interface IceServer {
-  /** `stun:host:port`, `turn:host:port?transport=tcp`. */
-  readonly url: string
-  readonly username?: string
-  readonly credential?: string
-}
-
-/** The existing public networks that this node joins; private by default (DESIGN §6). */
-export interface PublicNetworks {
-  /** IPFS's DHT: provider records for the same CIDs. */
-  readonly ipfs: boolean
-  /** BitTorrent's mainline DHT. */
-  readonly mainline: boolean
-  /** ed2k's Kad. */
-  readonly kad: boolean
-}
 
 /** Where this home keeps its files. */
 export interface Folders {

@@ -5,16 +5,17 @@ import { systemClock } from '../base/clock.ts'
 import { KithError } from '../base/errors.ts'
 import { type Address, parseAddress } from '../transfer/address.ts'
 import { Download, type DownloadDeps } from '../transfer/download.node.ts'
+import type { FileSecret } from '../transfer/file-cipher.node.ts'
 import { MAX_DOWNLOADS } from '../transfer/limits.ts'
-import type { FeedContext, Plan } from '../transfer/plan.node.ts'
-import { planKith } from '../transfer/plan-kith.node.ts'
-import { planTorrent } from '../transfer/plan-torrent.node.ts'
-import { planUrl } from '../transfer/plan-url.node.ts'
+import type { Plan } from '../transfer/plan.node.ts'
 import type { TransferProtocol } from '../transfer/protocol.ts'
-import { openOthers, readPeers } from '../transfer/torrents.node.ts'
+import { createThrottle, type Throttle } from '../transfer/throttle.ts'
+import type { Link } from '../wire/link.ts'
 import { parseWei } from '../wire/wei.ts'
 import type { DownloadMemory } from './download-memory.node.ts'
+import type { Hints } from './networks.node.ts'
 import type { NodeParts } from './parts.node.ts'
+import { checkProtocol } from './protocols.ts'
 import type { GetRequest } from './types.ts'
 
 export interface DeskListeners {
@@ -40,6 +41,8 @@ export class DownloadDesk implements AsyncDisposable {
 
   /** Where requests that run are remembered; undefined: nowhere, they end with the process. */
   readonly #memory: DownloadMemory | undefined
+  /** What all downloads may use together. */
+  readonly #limit: Throttle | undefined
   readonly #endings = new Set<Promise<void>>()
   #closing = false
 
@@ -47,6 +50,8 @@ export class DownloadDesk implements AsyncDisposable {
     this.#parts = parts
     this.#listeners = listeners
     this.#memory = memory
+    const { downloadLimit } = parts.config
+    this.#limit = downloadLimit === undefined ? undefined : createThrottle(systemClock, downloadLimit)
   }
 
   /** Goes on with what an earlier run of this home had not finished. */
@@ -71,6 +76,7 @@ export class DownloadDesk implements AsyncDisposable {
   /** @throws BAD_LINK, PATH_FORBIDDEN, DOWNLOAD_RUNNING, ALREADY_HERE, BAD_PRICE */
   start(request: GetRequest): Download {
     const address = parseAddress(request.address)
+    if (request.prefer !== undefined) checkProtocol(request.prefer)
     const folder = checkFolder(request.folder)
     const maxCostWei = request.maxCostWei === undefined ? undefined : parseWei(request.maxCostWei)
     const running = this.all().filter(d => d.finishedAt === undefined)
@@ -82,7 +88,15 @@ export class DownloadDesk implements AsyncDisposable {
     this.#refuseOwn(address)
     const download = new Download(
       this.#depsFor(address, request, () => download),
-      { address: request.address, folder, maxCostWei }
+      {
+        address: request.address,
+        folder,
+        maxCostWei,
+        limit: request.limit,
+        sequential: request.sequential,
+        seed: request.seed,
+        secret: secretOf(address, request)
+      }
     )
     this.#downloads.set(download.id, download)
     this.#memory?.remember(request)
@@ -127,6 +141,7 @@ export class DownloadDesk implements AsyncDisposable {
       log: log.child('download'),
       payments: payments.gate,
       shares,
+      downloadLimit: this.#limit,
       announce: id => finder.announce(id),
       withdraw: id => finder.withdraw(id),
       plan: (note, signal, notRoots) => this.#plan(address, request, { note, signal, notRoots }),
@@ -141,50 +156,76 @@ export class DownloadDesk implements AsyncDisposable {
     }
   }
 
-  #plan(address: Address, request: GetRequest, { note, signal, notRoots }: PlanContext): Promise<Plan> {
-    const { offers, finder, log, gate, torrents } = this.#parts
-    const protocols = this.#chosen(request.protocols)
-    const given = { peers: readPeers(request.peers ?? []), trackers: request.trackers ?? [], trust: 'given' as const }
-    if (address.kind === 'kith') {
-      for (const via of address.link.via) gate.allow(via, 'user')
-      const wanted = given.peers.length + given.trackers.length > 0 && protocols.includes(torrents.protocol)
-      const others = wanted
-        ? [
-            {
-              protocol: 'bittorrent',
-              open: (infoHash: Uint8Array, context: FeedContext) => {
-                if (infoHash.length !== 20) throw new KithError('INVALID_OFFER', 'an offer has no info-hash')
-                return openOthers(torrents.protocol, given, infoHash, context)
-              }
-            }
-          ]
-        : undefined
-      return planKith({ ...offers, finder, log: log.child('download'), protocols, others }, address.link, note, signal, notRoots)
-    }
+  async #plan(address: Address, request: GetRequest, { note, signal, notRoots }: PlanContext): Promise<Plan> {
+    const { networks } = this.#parts
+    const allowed = this.#allowed(request.protocols)
+    const hints: Hints = { peers: request.peers ?? [], trackers: request.trackers ?? [] }
+    if (address.kind === 'kith') return await this.#planKith(address.link, request, hints, allowed, note, signal, notRoots)
     if (address.kind === 'url') {
-      const http = protocols.find(p => p.name === 'http')
+      const http = allowed.find(p => p.name === 'http')
       if (!http) throw new KithError('UNKNOWN_PROTOCOL', 'a URL needs the protocol http')
-      return planUrl({ clock: systemClock, http }, address.url, signal)
+      const { planUrl } = await import('../transfer/plan-url.node.ts')
+      return await planUrl({ clock: systemClock, http }, address.url, signal)
     }
-    return planTorrent({ bittorrent: torrents.protocol, given }, address, signal)
+    if (address.kind === 'ed2k') {
+      const [{ planEd2k }, { readEd2kPeers }, { protocol }] = await Promise.all([
+        import('../transfer/plan-ed2k.node.ts'),
+        import('../transfer/ed2k.node.ts'),
+        networks.ed2k.service.open()
+      ])
+      return await planEd2k({ ed2k: protocol, given: readEd2kPeers(hints.peers), finders: [] }, address.text, signal)
+    }
+    const [{ planTorrent }, { readPeers }] = await Promise.all([
+      import('../transfer/plan-torrent.node.ts'),
+      import('../transfer/torrents.node.ts')
+    ])
+    const given = { peers: readPeers(hints.peers), trackers: hints.trackers, trust: 'given' as const }
+    return await planTorrent({ bittorrent: networks.bittorrent.opened.protocol, given }, address, signal)
   }
 
-  #chosen(names: readonly string[] | undefined): readonly TransferProtocol[] {
-    const chosen = this.#parts.protocols.filter(p => !names || names.length === 0 || names.includes(p.name))
-    if (chosen.length === 0)
-      throw new KithError(
-        'UNKNOWN_PROTOCOL',
-        'no such protocol',
-        {},
-        { hint: `choose from ${this.#parts.protocols.map(p => p.name).join(', ')}` }
-      )
-    return chosen
+  async #planKith(
+    link: Link,
+    request: GetRequest,
+    hints: Hints,
+    protocols: readonly TransferProtocol[],
+    note: (text: string) => void,
+    signal: AbortSignal,
+    notRoots: ReadonlySet<string>
+  ): Promise<Plan> {
+    const { offers, finder, log, gate, networks, config } = this.#parts
+    for (const via of link.via) gate.allow(via, 'user')
+    const others = networks.all.filter(n => protocols.some(p => p.name === n.protocol.name)).flatMap(n => n.others(hints) ?? [])
+    const choice = {
+      ...(request.prefer === undefined ? {} : { prefer: request.prefer }),
+      ...(request.protocols === undefined ? {} : { protocols: request.protocols }),
+      restricted: config.restricted
+    }
+    const { planKith } = await import('../transfer/plan-kith.node.ts')
+    return await planKith({ ...offers, finder, log: log.child('download'), protocols, choice, others }, link, note, signal, notRoots)
+  }
+
+  /** @throws UNKNOWN_PROTOCOL */
+  #allowed(names: readonly string[] | undefined): readonly TransferProtocol[] {
+    for (const name of names ?? []) checkProtocol(name)
+    return this.#parts.protocols.filter(p => !names || names.length === 0 || names.includes(p.name))
   }
 
   #forgetOld(): void {
     const ended = this.all().filter(d => d.finishedAt !== undefined)
     for (const d of ended.slice(0, Math.max(0, ended.length - MAX_ENDED))) this.#downloads.delete(d.id)
   }
+}
+
+/**
+ * What opens an encrypted file. @throws WRONG_KEY when a passphrase is missing
+ */
+function secretOf(address: Address, { passphrase }: GetRequest): FileSecret | undefined {
+  if (address.kind !== 'kith' || address.link.encrypted === undefined) return undefined
+  const { key } = address.link
+  if (key) return { key }
+  if (passphrase !== undefined) return { passphrase }
+  const hint = 'add --passphrase, or --passphrase-file FILE'
+  throw new KithError('WRONG_KEY', 'this file is locked by a passphrase', {}, { hint })
 }
 
 /** The real path of an existing folder. @throws PATH_FORBIDDEN */

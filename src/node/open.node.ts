@@ -4,17 +4,20 @@
  */
 import { join } from 'node:path'
 import { systemClock } from '../base/clock.ts'
-import { hasCode } from '../base/errors.ts'
 import { type Logger, silentLogger } from '../base/log.ts'
 import type { Identity } from '../identity/identity.ts'
 import { openIdentity } from '../identity/open.node.ts'
 import type { Host } from '../net/host.ts'
 import { lockFolder } from '../platform/files.node.ts'
+import type { Share, ShareIndex } from '../transfer/protocol.ts'
+import type { OfferProtocol } from '../wire/offer.ts'
 import type { Config } from './config.ts'
 import { DownloadMemory } from './download-memory.node.ts'
+import { openNetworks } from './networks.node.ts'
 import type { NodeParts, Notices } from './parts.node.ts'
 import { RunningNode } from './running-node.node.ts'
 import type { KithNode } from './types.ts'
+import { withFreePorts } from './with-free-ports.ts'
 
 export interface OpenNodeOptions {
   readonly signal?: AbortSignal
@@ -82,13 +85,24 @@ async function openServing(
   payments: NodeParts['payments'],
   log: Logger
 ): Promise<NodeParts> {
-  const [{ ShareBook }, { openHttp }, { TicketBook }, { createUploadGate }, { serveOffers }, bittorrent] = await Promise.all([
+  const [
+    { ShareBook },
+    { openHttp },
+    { TicketBook },
+    { createUploadGate },
+    { serveOffers },
+    { openKithStream },
+    { openTlsIdentity },
+    { ChunkCache }
+  ] = await Promise.all([
     import('../transfer/share-book.node.ts'),
     import('../transfer/http.node.ts'),
     import('../transfer/tickets.ts'),
     import('../transfer/upload-gate.ts'),
     import('../transfer/offers.ts'),
-    import('../transfer/torrents.node.ts')
+    import('../transfer/stream.ts'),
+    import('../platform/x509.node.ts'),
+    import('../transfer/chunk-cache.ts')
   ])
   const signer = {
     instanceKey: identity.instance.key,
@@ -97,19 +111,16 @@ async function openServing(
     sign: identity.sign.bind(identity)
   }
   const tickets = new TicketBook(systemClock)
-  const ports = { http: 0, bittorrent: 0 }
+  const endpoints: { of: (share: Share, names: readonly string[]) => readonly OfferProtocol[] } = { of: () => [] }
   const notices: Notices = {}
+  const cache = new ChunkCache({ clock: systemClock }, config.cacheBytes === undefined ? {} : { maxBytes: config.cacheBytes })
   const shares = stack.use(
     await ShareBook.open(
       {
         clock: systemClock,
         signer,
-        endpoints: (share, names) => [
-          ...(names.includes('http') ? [{ name: 'http', port: ports.http, extra: new Uint8Array() }] : []),
-          ...(names.includes('bittorrent') && share.pieces
-            ? [{ name: 'bittorrent', port: ports.bittorrent, extra: bittorrent.infoHashOf(share) }]
-            : [])
-        ],
+        cache,
+        endpoints: (share, names) => endpoints.of(share, names),
         onStopped: (fileId, reason) => notices.shareStopped?.(fileId, reason)
       },
       join(config.folders.data, 'shares.db')
@@ -126,34 +137,34 @@ async function openServing(
     },
     { uploadLimit: config.uploadLimit }
   )
-  const host = config.listen[0] ?? '0.0.0.0'
+  const sharesOf = (protocol: string): ShareIndex => shares.forProtocol(protocol)
   const serving = { gate, clock: systemClock, log: log.child('transfer') }
+  const tls = openTlsIdentity(join(config.folders.data, 'identity', 'tls.key'))
+  const host = config.listen[0] ?? '0.0.0.0'
   const http = stack.use(
     await withFreePorts(config, 'HTTP_LISTEN', free =>
-      openHttp({ ...serving, shares: shares.forProtocol('http') }, { host, port: free ? 0 : config.ports.http })
+      openHttp(
+        { ...serving, shares: sharesOf('http'), secureShares: sharesOf('https') },
+        { host, port: free ? 0 : config.ports.http, secure: { tls, port: free ? 0 : config.ports.https }, proxy: config.proxy }
+      )
     )
   )
-  const torrents = stack.use(
-    await withFreePorts(config, 'PORT_UNAVAILABLE', free =>
-      bittorrent.openTorrents({ ...serving, shares: shares.forProtocol('bittorrent') }, { host, port: free ? 0 : config.ports.bittorrent })
-    )
-  )
-  ports.http = http.server.port
-  ports.bittorrent = torrents.port
+  const networks = await openNetworks(stack, { rpc: network.host.rpc, log, gate, sharesOf }, config)
+  const stream = stack.use(openKithStream({ ...serving, streams: network.host.streams, shares: sharesOf('kith') }))
+  const pin = http.pin ?? new Uint8Array()
+  endpoints.of = (share, names) => {
+    const all: (OfferProtocol | undefined)[] = [
+      { name: 'http', port: http.server.port, extra: new Uint8Array() },
+      { name: 'https', port: http.secureServer?.port ?? 0, extra: pin },
+      { name: 'kith', port: 0, extra: new Uint8Array() },
+      ...networks.all.map(n => n.endpoint(share))
+    ]
+    return all.filter(e => e !== undefined).filter(e => names.includes(e.name))
+  }
   const offers = { rpc: network.host.rpc, clock: systemClock, signer, tickets, payments: payments.gate }
   stack.use(serveOffers(offers, shares))
-  const protocols = [http.protocol, torrents.protocol]
-  return { config, log, identity, ...network, payments, shares, offers, httpPort: http.server.port, torrents, protocols, notices }
-}
-
-/** Default ports that are taken (another node on this machine) fall back to free ones; chosen ports do not. */
-async function withFreePorts<T>(config: Config, code: string, open: (free: boolean) => Promise<T>): Promise<T> {
-  try {
-    return await open(false)
-  } catch (error) {
-    if (config.portsAreFixed || !hasCode(error, code)) throw error
-    return open(true)
-  }
+  const protocols = [http.protocol, http.secureProtocol, ...networks.all.map(n => n.protocol), stream]
+  return { config, log, identity, ...network, payments, shares, offers, httpPort: http.server.port, networks, protocols, notices }
 }
 
 function listenOn(config: Config, free: boolean): string[] {

@@ -7,8 +7,8 @@ import type { ScopeGate } from '../net/scope-gate.ts'
 import type { OfferDeps } from '../transfer/offers.ts'
 import type { TransferProtocol } from '../transfer/protocol.ts'
 import type { ShareBook } from '../transfer/share-book.node.ts'
-import type { Torrents } from '../transfer/torrents.node.ts'
 import type { Config } from './config.ts'
+import type { Networks } from './networks.node.ts'
 import type { Payments } from './payments.node.ts'
 
 export interface NodeParts {
@@ -20,10 +20,10 @@ export interface NodeParts {
   readonly gate: ScopeGate
   readonly payments: Payments
   readonly shares: ShareBook
-  readonly torrents: Torrents
+  readonly networks: Networks
   readonly offers: OfferDeps
   readonly httpPort: number
-  /** In the order in which they are tried for one seeder. */
+  /** Every protocol of this node; which is tried first is transfer/download-policy.ts. */
   readonly protocols: readonly TransferProtocol[]
   /** Told what the parts notice; set by the running node. */
   readonly notices: Notices

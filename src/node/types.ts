@@ -89,6 +89,9 @@ export interface ShareView {
   readonly ed2k: string | undefined
   readonly encrypted: boolean
   readonly torrentPath: string | undefined
+  /** The same torrent without BitTorrent v2: aria2 and Transmission 3 cannot read a hybrid. */
+  readonly plainMagnet: string | undefined
+  readonly plainTorrentPath: string | undefined
   readonly httpUrls: readonly string[]
   readonly uploadedBytes: number
   readonly addedAt: number

@@ -2,14 +2,15 @@
 import { bytesToHex } from '../base/bytes.ts'
 import { KithError, textOf } from '../base/errors.ts'
 import type { Download } from '../transfer/download.node.ts'
+import type { EncryptedEntry } from '../transfer/encrypted-store.node.ts'
 import { OfferedSource } from '../transfer/offered-source.ts'
 import type { SettlementView } from '../transfer/payment-gate.ts'
-import { shortPeer } from '../transfer/plan-kith.node.ts'
 import { displayName } from '../transfer/safe-name.ts'
-import type { SourceStats } from '../transfer/source-entry.ts'
+import { shortPeer } from '../transfer/seeders.ts'
 import type { ShareRecord, ShareState } from '../transfer/share-store.node.ts'
+import type { SourceStats } from '../transfer/source-entry.ts'
 import { formatCid } from '../wire/cid.ts'
-import { formatLink } from '../wire/link.ts'
+import { formatLink, type Link } from '../wire/link.ts'
 import { amountDue } from '../wire/wei.ts'
 import type { DownloadView, ErrorView, SettlementReport, ShareView, SourceView } from './types.ts'
 
@@ -26,9 +27,11 @@ export interface ShareFacts {
   readonly httpUrls: readonly string[]
   readonly magnet: string | undefined
   readonly torrentPath: string | undefined
-  readonly infoHashV2?: Uint8Array | undefined
-  readonly ed2k?: string | undefined
-  readonly encrypted: boolean
+  /** The torrent without v2, for programs that cannot read a hybrid. */
+  readonly plain: { readonly magnet: string; readonly torrentPath: string | undefined } | undefined
+  readonly ed2k: string | undefined
+  /** What the owner knows of a share that is encrypted. */
+  readonly encrypted: EncryptedEntry | undefined
 }
 
 export function shareView(r: ShareRecord, facts: ShareFacts): ShareView {
@@ -36,24 +39,30 @@ export function shareView(r: ShareRecord, facts: ShareFacts): ShareView {
     fileId: bytesToHex(r.fileId),
     cid: formatCid(r.fileId),
     root: bytesToHex(r.root),
-    name: displayName(r.name),
-    path: r.path,
+    name: displayName(facts.encrypted?.name ?? r.name),
+    path: facts.encrypted?.original ?? r.path,
     size: r.stamp.size,
     pricePerMb: r.pricePerMb.toString(),
     protocols: r.protocols,
     state: facts.state,
-    link: formatLink({ fileId: r.fileId, root: r.root, size: r.stamp.size, name: r.name, via: facts.via }),
+    link: formatLink({ fileId: r.fileId, root: r.root, size: r.stamp.size, name: r.name, via: facts.via, ...secretOf(facts.encrypted) }),
     magnet: facts.magnet,
     infoHash: r.infoHash && bytesToHex(r.infoHash),
-    infoHashV2: facts.infoHashV2 && bytesToHex(facts.infoHashV2),
+    infoHashV2: r.infoHashV2 && bytesToHex(r.infoHashV2),
     ed2k: facts.ed2k,
-    encrypted: facts.encrypted,
+    encrypted: facts.encrypted !== undefined,
     torrentPath: facts.torrentPath,
+    plainMagnet: facts.plain?.magnet,
+    plainTorrentPath: facts.plain?.torrentPath,
     httpUrls: facts.httpUrls,
     uploadedBytes: facts.uploaded,
     addedAt: r.addedAt
   }
 }
+
+/** What the link says about encryption. */
+const secretOf = (entry: EncryptedEntry | undefined): Pick<Link, 'encrypted' | 'key'> =>
+  entry ? (entry.key ? { encrypted: 'key', key: entry.key } : { encrypted: 'passphrase' }) : {}
 
 export function downloadView(d: Download): DownloadView {
   const { plan } = d
@@ -68,7 +77,7 @@ export function downloadView(d: Download): DownloadView {
     state: d.state,
     message: d.message,
     fileId: digest && bytesToHex(digest),
-    name: plan && displayName(plan.name),
+    name: plan && displayName(d.plainName ?? plan.name),
     size: plan?.grid.size,
     path: d.path,
     receivedBytes: d.receivedBytes + d.verifiedBytes - d.resumedBytes,

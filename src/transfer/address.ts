@@ -9,6 +9,7 @@ export type Address =
   | { readonly kind: 'kith'; readonly link: Link }
   | { readonly kind: 'magnet'; readonly text: string }
   | { readonly kind: 'torrent'; readonly path: string }
+  | { readonly kind: 'ed2k'; readonly text: string }
   | { readonly kind: 'url'; readonly url: URL }
 
 /** @throws BAD_LINK with what would be understood */
@@ -21,7 +22,7 @@ export function parseAddress(input: string): Address {
   if (/^[0-9a-fA-F]{64}$/.test(text)) return { kind: 'kith', link: bare(hexToBytes(text)) }
   if (/^b[a-z2-7]{58}$/.test(text)) return { kind: 'kith', link: bare(parseCid(text)) }
   if (/\.torrent$/i.test(text)) return { kind: 'torrent', path: text }
-  if (/^ed2k:/i.test(text)) throw bad('ed2k links are not supported yet')
+  if (/^ed2k:/i.test(text)) return { kind: 'ed2k', text }
   throw bad('this is not an address Kith understands')
 }
 
@@ -39,5 +40,5 @@ const bad = (why: string): KithError =>
     'BAD_LINK',
     why,
     {},
-    { hint: 'give a kith: link, a file id (64 hex digits), a CID, a magnet: link, a .torrent file or an http(s) URL' }
+    { hint: 'give a kith: link, a file id (64 hex digits), a CID, a magnet: link, a .torrent file, an ed2k link or an http(s) URL' }
   )

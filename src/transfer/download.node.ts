@@ -2,6 +2,7 @@
  * One download from address to finished file: plan, part file, scheduler, whole-file hash, final name, settlement. What arrived
  * stays on disk whatever happens; the next download of the same content goes on from there.
  */
+import { chmodSync } from 'node:fs'
 import { randomBytes } from '#crypto'
 import { base64UrlToBytes, bytesToBase64Url, bytesToHex, equalBytes } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
@@ -13,6 +14,8 @@ import { offerCodec } from '../wire/offer.ts'
 import { offerAnswer } from '../wire/transfer-rpc.ts'
 import { amountDue } from '../wire/wei.ts'
 import { ChunkVerifier } from './chunk-verifier.node.ts'
+import type { FileSecret } from './file-cipher.node.ts'
+import { Decrypter } from './file-encryption.node.ts'
 import { finishFiles } from './finish-files.node.ts'
 import { chunkLength } from './grid.ts'
 import { MAX_ROOTS, MAX_SOURCES, NO_SOURCE_MS, REFUSED_MS, RETRY_MS, RETRY_PAYMENT_MS, SLOT_POOL_BYTES } from './limits.ts'
@@ -21,9 +24,11 @@ import { checkOffer } from './offers.ts'
 import { openPartFile, type PartFile, type PartSource } from './part-file.node.ts'
 import { type PartialShare, partialShare } from './partial-share.node.ts'
 import type { Bill, PaymentGate, SettlementView } from './payment-gate.ts'
+import { placeFile } from './place-file.node.ts'
 import type { FeedContext, Plan } from './plan.node.ts'
 import type { Source } from './protocol.ts'
 import { RateMeter } from './rate-meter.ts'
+import { safeName } from './safe-name.ts'
 import { Scheduler } from './scheduler.ts'
 import { SettlePace } from './settle-pace.ts'
 import { mergeSettlements } from './settlements.ts'
@@ -57,6 +62,10 @@ export interface DownloadOptions {
   readonly limit?: number | undefined
   /** In order from the front, a few chunks ahead: for a reader that follows (`contiguousBytes`, `contiguous`). */
   readonly sequential?: boolean | undefined
+  /** What opens the file, when it is encrypted. */
+  readonly secret?: FileSecret | undefined
+  /** Keeps the encrypted file, to be shared on. */
+  readonly seed?: boolean | undefined
 }
 
 export class Download implements AsyncDisposable {
@@ -88,6 +97,10 @@ export class Download implements AsyncDisposable {
   message = 'looking for seeders'
   plan: Plan | undefined
   path: string | undefined
+  /** The encrypted file beside `path`, when it was kept. */
+  sealedPath: string | undefined
+  /** Name inside an encrypted file. */
+  plainName: string | undefined
   resumedBytes = 0
   verifiedBytes = 0
   receivedBytes = 0
@@ -231,7 +244,8 @@ export class Download implements AsyncDisposable {
         { sequential: this.options.sequential === true, spread: randomBytes(1)[0]! / 256 }
       )
     )
-    this.#stage = { plan, bill, part, verifier, scheduler }
+    const decrypter = this.#decrypt(stack, plan, part, scheduler)
+    this.#stage = { plan, bill, part, verifier, scheduler, decrypter }
     this.#follow()
     this.#set('fetching', 'fetching')
     await this.#runScheduler(this.#stage, signal)
@@ -346,10 +360,12 @@ export class Download implements AsyncDisposable {
 
   /** Tells the whole-file hash how far the file is contiguous. */
   #follow(): void {
-    const { part, verifier, plan } = this.#stage!
+    const { part, verifier, plan, decrypter } = this.#stage!
     const before = this.#frontier
     while (this.#frontier < part.done.length && part.done[this.#frontier] === 1) this.#frontier++
-    verifier.follow(Math.min(plan.grid.size, this.#frontier * plan.grid.chunkBytes))
+    const bytes = Math.min(plan.grid.size, this.#frontier * plan.grid.chunkBytes)
+    verifier.follow(bytes)
+    decrypter?.follow(bytes)
     if (this.#frontier > before) for (const wake of this.#followers) wake()
   }
 
@@ -439,7 +455,32 @@ export class Download implements AsyncDisposable {
     }
   }
 
-  async #complete({ plan, part, verifier, bill, scheduler }: Stage): Promise<void> {
+  /** Decrypts behind the download. A wrong key is known with the first chunk and ends it; what arrived is kept. */
+  #decrypt(stack: AsyncDisposableStack, plan: Plan, part: PartFile, scheduler: Scheduler): Decrypter | undefined {
+    const { secret } = this.options
+    if (!secret) return undefined
+    const decrypter = stack.use(new Decrypter(part.path, plan.grid.size, `${part.path}.plain`, secret))
+    decrypter.head.then(head => {
+      this.plainName = head.name
+    }, scheduler.abort.bind(scheduler))
+    decrypter.done.catch(error => scheduler.abort(error))
+    return decrypter
+  }
+
+  /** The plaintext takes its name; the encrypted file goes, unless it is to be shared on. */
+  async #unseal(decrypter: Decrypter, part: PartFile, plan: Plan): Promise<string> {
+    const { folder, seed } = this.options
+    await decrypter.done
+    const { name } = await decrypter.head
+    chmodSync(decrypter.path, 0o666 & ~process.umask())
+    const path = placeFile(decrypter.path, folder, safeName(name, plan.stem))
+    decrypter.keep()
+    if (seed) this.sealedPath = await finishFiles(part, folder, plan)
+    else await part.discard()
+    return path
+  }
+
+  async #complete({ plan, part, verifier, bill, scheduler, decrypter }: Stage): Promise<void> {
     this.#set('checking', 'checking the whole file')
     this.sha256 = await verifier.digest()
     if (plan.fileId && !equalBytes(this.sha256, plan.fileId)) {
@@ -452,7 +493,7 @@ export class Download implements AsyncDisposable {
         { hint: 'the link names a file and a hash list that do not belong together' }
       )
     }
-    this.path = await finishFiles(part, this.options.folder, plan)
+    this.path = decrypter ? await this.#unseal(decrypter, part, plan) : await finishFiles(part, this.options.folder, plan)
     this.#set('settling', 'paying the seeders')
     const result = await bill.settle(undefined, this.#stop.signal)
     this.settlement = mergeSettlements(this.settlement, result)
@@ -486,6 +527,7 @@ interface Stage {
   readonly part: PartFile
   readonly verifier: ChunkVerifier
   readonly scheduler: Scheduler
+  readonly decrypter: Decrypter | undefined
 }
 
 /** The part of the user's budget that the whole file from this source alone would take; 0 when it is free, or no budget was set. */

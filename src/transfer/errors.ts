@@ -25,6 +25,7 @@ export const transferErrors = {
   PAYMENT_REQUIRED: 'a seeder wants to be paid before it goes on',
   PAYMENTS_OFF: 'a seeder wants to be paid and payments are off',
   PART_CORRUPT: 'the record of a partial download is damaged',
+  FREE_ONLY: 'a protocol serves free files only',
   WRONG_KEY: 'the key or passphrase of an encrypted file is wrong or missing',
   DECRYPTION_FAILED: 'an encrypted file was changed, cut or put together differently',
   CANCELLED: 'stopped by the user'

@@ -47,6 +47,9 @@ export async function encryptFile(request: EncryptRequest, onProgress: (bytes: n
   }
 }
 
+/** The worker is told of so many new bytes at once. */
+const STEP_BYTES = 4 * 1024 * 1024
+
 /** Decrypts behind a download. Dispose it in any case: what it wrote is removed unless `keep` was called. */
 export class Decrypter implements AsyncDisposable {
   /** The name and size inside; resolves with the first chunk. Rejects with WRONG_KEY, NOT_ENCRYPTED, BAD_KDF, DECRYPTION_FAILED. */
@@ -55,12 +58,15 @@ export class Decrypter implements AsyncDisposable {
   readonly done: Promise<void>
   readonly path: string
   readonly #worker: Worker
+  readonly #size: number
+  #followed = 0
   #kept = false
 
   /** @param size bytes of the encrypted file @param to a path that is free, or holds what an earlier run left */
   constructor(from: string, size: number, to: string, secret: FileSecret) {
     rmSync(to, { force: true })
     this.path = to
+    this.#size = size
     const job: DecryptJob = { work: 'decrypt', from, size, to, secret }
     this.#worker = startWorker(job)
     const head = Promise.withResolvers<SealedHead>()
@@ -77,6 +83,8 @@ export class Decrypter implements AsyncDisposable {
 
   /** Says that the first `bytes` bytes of the encrypted file are verified and written. */
   follow(bytes: number): void {
+    if (this.#followed > 0 && bytes - this.#followed < STEP_BYTES && bytes < this.#size) return
+    this.#followed = bytes
     this.#worker.postMessage(bytes)
   }
   /** The plaintext has found its place: disposal leaves it. */

@@ -21,22 +21,20 @@ import {
   fsync,
   fsyncSync,
   ftruncateSync,
-  linkSync,
   openSync,
   readFileSync,
   rmSync,
   statfsSync,
   statSync,
-  unlinkSync,
   writeSync
 } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { KithError } from '../base/errors.ts'
-import { type FileLock, lockFile, syncFolder, writeFileDurably } from '../platform/files.node.ts'
+import { type FileLock, lockFile, writeFileDurably } from '../platform/files.node.ts'
 import { type Grid, makeGrid } from './grid.ts'
 import { CHECKPOINT_BYTES, MAX_JOURNAL_LINE, SPARE_SPACE } from './limits.ts'
-import { numberedName } from './safe-name.ts'
+import { placeFile } from './place-file.node.ts'
 
 export interface PartHeader {
   /** Whatever identifies the content: hex file id, info-hash, or URL with its ETag. A journal with another key is not continued. */
@@ -134,20 +132,10 @@ export class PartFile implements AsyncDisposable {
     if (fstatSync(this.#data).size > this.grid.size) ftruncateSync(this.#data, this.grid.size)
     fchmodSync(this.#data, 0o666 & ~process.umask())
     await promisify(fsync)(this.#data)
-    for (let n = 1; n < 10_000; n++) {
-      const target = join(folder, n === 1 ? name : numberedName(name, n))
-      try {
-        linkSync(this.path, target) // unlike rename, link never replaces what is there
-        unlinkSync(this.path)
-        syncFolder(folder)
-        rmSync(this.#journalPath, { force: true })
-        this.#lock[Symbol.dispose]()
-        return target
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-      }
-    }
-    throw new KithError('PATH_FORBIDDEN', 'too many files of that name', { folder })
+    const target = placeFile(this.path, folder, name)
+    rmSync(this.#journalPath, { force: true })
+    this.#lock[Symbol.dispose]()
+    return target
   }
 
   /** Deletes part and journal: the content was proven wrong. */

@@ -5,6 +5,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { bytesToHex } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
+import { CHUNK_BYTES } from '../wire/limits.ts'
 import type { Address } from './address.ts'
 import { pieceHeight } from './bep52-tree.ts'
 import type { BitTorrent, PeerHints } from './bittorrent/bittorrent.node.ts'
@@ -47,6 +48,21 @@ export async function planTorrent(
     files: metainfo.multiFile ? filesOf(metainfo) : undefined,
     feed: (context, feedSignal) => feed(deps, metainfo, magnet?.peers ?? [], context, feedSignal)
   }
+}
+
+/** What a torrent or magnet link says by itself. @throws FILE_NOT_FOUND, BAD_TORRENT, BAD_MAGNET, BENCODE_ERROR */
+export function describeTorrent(address: Extract<Address, { kind: 'magnet' | 'torrent' }>): {
+  readonly hash: string
+  readonly name: string | undefined
+  readonly size: number | undefined
+  readonly pieceLength: number
+} {
+  if (address.kind === 'torrent') {
+    const { infoHash, name, size, pieceLength } = parseFile(address.path)
+    return { hash: `btih:${bytesToHex(infoHash)}`, name, size, pieceLength }
+  }
+  const { infoHash, name } = parseMagnet(address.text)
+  return { hash: `btih:${bytesToHex(infoHash)}`, name, size: undefined, pieceLength: CHUNK_BYTES }
 }
 
 /** A v2 torrent file may lack piece layers: then it is as good as its magnet link. */

@@ -12,6 +12,8 @@ import { MANIFEST_DOMAIN, manifestCodec } from '../wire/manifest.ts'
 import type { Offer, OfferProtocol } from '../wire/offer.ts'
 import type { Range } from '../wire/ranges.ts'
 import type { Signed } from '../wire/signed.ts'
+import { infoHashesOf } from './bittorrent/metainfo.ts'
+import type { ChunkCache } from './chunk-cache.ts'
 import type { DigestWants } from './digests.ts'
 import { FileReader } from './file-reader.node.ts'
 import { chunkLength, type Grid, makeGrid } from './grid.ts'
@@ -28,6 +30,8 @@ export interface ShareBookDeps {
   readonly signer: Signer
   /** Ports on which a share is served now over these protocols, for offers. */
   readonly endpoints: (share: Share, protocols: readonly string[]) => readonly OfferProtocol[]
+  /** Chunks in memory that all shares have together. */
+  readonly cache?: ChunkCache
   readonly onStopped: (fileId: Uint8Array, reason: string) => void
 }
 
@@ -188,7 +192,11 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
     const same = before?.file && before.file.path === path && sameStamp(before.file.stamp, stamp) ? before.file : undefined
     const grid = makeGrid(stamp.size)
     const hashOf = (c: number): Uint8Array => chunkHashes.subarray(32 * c, 32 * c + 32)
-    const file = same ?? { path, stamp, reader: new FileReader(path, grid, stamp, hashOf, reason => this.#onGone(fileId, reason)) }
+    const file = same ?? {
+      path,
+      stamp,
+      reader: new FileReader(path, grid, stamp, hashOf, reason => this.#onGone(fileId, reason), this.#deps.cache)
+    }
     const share = fullShare(record, grid, file.reader)
     this.#forget(hex)
     this.#register(
@@ -308,10 +316,12 @@ function fullShare(record: ShareRecord, grid: Grid, reader: FileReader): Share {
 }
 
 function namesOf(record: ShareRecord): Names {
-  const { infoHash, infoHashV2, ed2k } = record
-  const infoHashes = isOffered(record, TORRENT_PROTOCOLS) ? [infoHash, infoHashV2?.subarray(0, 20)] : []
+  const { name, stamp, pieces, v2, ed2k, infoHash, infoHashV2 } = record
+  // The plain v1 torrent, which is served beside a hybrid, is not stored.
+  const made = infoHashesOf({ name, grid: makeGrid(stamp.size), pieces, v2 })
+  const hashes = [infoHash, infoHashV2?.subarray(0, 20), ...made].flatMap(h => (h ? [bytesToHex(h)] : []))
   return {
-    infoHashes: infoHashes.flatMap(h => (h ? [bytesToHex(h)] : [])),
+    infoHashes: isOffered(record, TORRENT_PROTOCOLS) ? [...new Set(hashes)] : [],
     ed2k: ed2k && isOffered(record, ['ed2k']) ? bytesToHex(ed2k.hash) : undefined
   }
 }

@@ -1,6 +1,6 @@
 /** BitTorrent for the rest of Kith: serves shares, opens sources, and makes the addresses by which other programs find a share. */
 import { join } from 'node:path'
-import { bytesToHex } from '../base/bytes.ts'
+import { bytesToHex, concatBytes } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { KithError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
@@ -8,9 +8,10 @@ import { makePrivateFolder, writeFileDurably } from '../platform/files.node.ts'
 import { CHUNK_BYTES } from '../wire/limits.ts'
 import { type BitTorrent, openBitTorrent, type PeerHints } from './bittorrent/bittorrent.node.ts'
 import { formatMagnet } from './bittorrent/magnet.ts'
-import { infoOfShare, infosOfShare, makeTorrent } from './bittorrent/metainfo.ts'
+import { infoHashesOf, makeTorrent } from './bittorrent/metainfo.ts'
 import { type PeerAddress, parsePeerAddress } from './bittorrent/urls.ts'
 import type { V2Digest } from './digests.ts'
+import { PUBLIC_ROUTERS } from './mainline/mainline.node.ts'
 import type { FeedContext } from './plan.node.ts'
 import type { Share, ShareIndex, UploadGate } from './protocol.ts'
 import { safeName } from './safe-name.ts'
@@ -27,9 +28,22 @@ export interface TorrentsDeps {
   readonly gate: UploadGate
 }
 
-/** Listens for peers. @throws PORT_UNAVAILABLE */
-export async function openTorrents(deps: TorrentsDeps, listen: { readonly host: string; readonly port: number }): Promise<Torrents> {
-  const protocol = await openBitTorrent(deps, { listen })
+export interface TorrentsOptions {
+  readonly listen: { readonly host: string; readonly port: number }
+  readonly encryption?: 'off' | 'allowed' | 'required'
+  /** Tell clients on the local network what is shared. */
+  readonly lsd?: boolean
+  /** "host:port" of first nodes of the DHT. */
+  readonly dhtBootstrap?: readonly string[]
+  /** Join the public DHT. */
+  readonly mainline?: boolean
+}
+
+/** Listens for peers; takes part in a DHT, which has no nodes but those that are named or met. @throws PORT_UNAVAILABLE */
+export async function openTorrents(deps: TorrentsDeps, options: TorrentsOptions): Promise<Torrents> {
+  const { listen, encryption, lsd, dhtBootstrap = [], mainline } = options
+  const bootstrap = mainline ? [...dhtBootstrap, ...PUBLIC_ROUTERS] : dhtBootstrap
+  const protocol = await openBitTorrent(deps, { listen, encryption, lsd, dht: { bootstrap } })
   return { protocol, port: protocol.port, [Symbol.asyncDispose]: () => protocol[Symbol.asyncDispose]() }
 }
 
@@ -46,15 +60,11 @@ export interface TorrentContent {
 
 type SharedContent = Pick<Share, 'name' | 'grid' | 'pieces' | 'v2'>
 
-/** v1 info-hash of a share that has pieces, as its offer carries it; empty otherwise. */
-export const infoHashOf = (share: SharedContent): Uint8Array => infoOfShare(share)?.infoHash ?? new Uint8Array()
+/** v1 info-hash of a share that has pieces; empty otherwise. */
+export const infoHashOf = (share: SharedContent): Uint8Array => infoHashesOf(share)[0] ?? new Uint8Array()
 
-/**
- * Every hash by which peers may ask for a share and trackers list it, 20 bytes each: of a hybrid v1, v2 cut, and the plain v1 torrent
- * that is served beside it for programs that cannot read a hybrid.
- */
-export const infoHashesOf = (share: SharedContent): readonly Uint8Array[] =>
-  infosOfShare(share).flatMap(m => (m.infoHashV2 ? [m.infoHash, m.infoHashV2.slice(0, 20)] : [m.infoHash]))
+/** What an offer carries for BitTorrent: all of these hashes, one behind the other; empty without pieces. */
+export const torrentHashes = (share: SharedContent): Uint8Array => concatBytes(...infoHashesOf(share))
 
 export interface MadeTorrent {
   /** v1: 20 bytes. */

@@ -36,6 +36,8 @@ export function shareView(over: Partial<T.ShareView> = {}): T.ShareView {
     ed2k: undefined,
     encrypted: false,
     torrentPath: '/data/file.iso.torrent',
+    plainMagnet: undefined,
+    plainTorrentPath: undefined,
     httpUrls: [`http://127.0.0.1:4803/${HEX_A}`],
     uploadedBytes: 0,
     addedAt: 1_700_000_000_000,

@@ -99,6 +99,7 @@ export function describe(v: ShareView, qr?: string): string[] {
     `  link     ${clean(v.link, 4096)}`,
     ...(v.magnet === undefined ? [] : [`  magnet   ${clean(v.magnet, 4096)}`]),
     ...(v.torrentPath === undefined ? [] : [`  torrent  ${clean(v.torrentPath, 4096)}`]),
+    ...(v.plainTorrentPath === undefined ? [] : [`  v1 only  ${clean(v.plainTorrentPath, 4096)}  (for aria2 and Transmission 3)`]),
     ...(v.ed2k === undefined ? [] : [`  ed2k     ${clean(v.ed2k, 4096)}`]),
     ...v.httpUrls.map(url => `  http     ${clean(url, 2048)}`),
     `  cid      ${v.cid}`,

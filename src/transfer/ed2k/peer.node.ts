@@ -355,7 +355,9 @@ export class PeerWire implements AsyncDisposable {
 
   /** @returns bytes used; 0 when the packet is not whole, with `#want` saying how much is needed to look again */
   #parse(b: Uint8Array, at: number): number {
-    const head = readPacketHead(b, at)
+    let head: ReturnType<typeof readPacketHead>
+    try { head = readPacketHead(b, at) } catch (e) { console.error('DESYNC', this.#send !== undefined, 'at', at, 'of', b.length, Buffer.from(b.subarray(Math.max(0, at - 40), at + 60)).toString('hex'), 'offset', this.#offset, (globalThis as any).hist?.slice(-12)); throw e }
+    ;((globalThis as any).hist ??= []).push([head?.protocol.toString(16), head?.opcode.toString(16), head?.payloadBytes, at, b.length, this.#offset])
     if (!head) return this.#wait(PACKET_HEADER_BYTES)
     const is64 = head.protocol === protocols.emule && head.opcode === emule.sendingPart64
     if (is64 || (head.protocol === protocols.edonkey && head.opcode === edonkey.sendingPart)) return this.#parsePart(b, at, head, is64)

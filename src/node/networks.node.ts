@@ -1,0 +1,213 @@
+/**
+ * The protocols of a node beside HTTP: BitTorrent, WebTorrent, ed2k. Each serves shares, opens sources, joins the swarms of other
+ * programs, and tells its own network what is shared here. WebTorrent and ed2k are opened when something needs them.
+ */
+import { systemClock } from '../base/clock.ts'
+import { codeOf, textOf } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { Rpc } from '../net/rpc.ts'
+import type { OpenedEd2k } from '../transfer/ed2k.node.ts'
+import { makeGrid } from '../transfer/grid.ts'
+import type { OtherSwarm } from '../transfer/plan-kith.node.ts'
+import type { Share, ShareIndex, TransferProtocol, UploadGate } from '../transfer/protocol.ts'
+import type { ShareRecord } from '../transfer/share-store.node.ts'
+import { type Torrents, torrentHashes } from '../transfer/torrents.node.ts'
+import type { openRtc, openRtcTracker } from '../transfer/webtorrent.node.ts'
+import type { OfferProtocol } from '../wire/offer.ts'
+import type { Config } from './config.ts'
+import { lazyProtocol, Service } from './service.ts'
+import { withFreePorts } from './with-free-ports.ts'
+
+export interface NetworkDeps {
+  readonly rpc: Rpc
+  readonly log: Logger
+  readonly gate: UploadGate
+  readonly sharesOf: (protocol: string) => ShareIndex
+}
+
+/** What the user named for one download. */
+export interface Hints {
+  readonly peers: readonly string[]
+  readonly trackers: readonly string[]
+}
+
+/** One protocol as the desks use it. */
+export interface Network {
+  readonly protocol: TransferProtocol
+  /** Opens what is needed to serve. @throws PORT_UNAVAILABLE, WEBRTC_UNAVAILABLE */
+  ready(): Promise<void>
+  /** Entry of an offer; undefined while it is not served. */
+  endpoint(share: Share): OfferProtocol | undefined
+  /** Tells the network of a share until disposed. */
+  announce(record: ShareRecord): AsyncDisposable
+  /** The swarm of other programs for a file; undefined when there is no way to find any. */
+  others(hints: Hints): OtherSwarm | undefined
+}
+
+const isWeb = (url: string): boolean => /^wss?:/i.test(url)
+const nothing: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} }
+
+/** WebTorrent and the tracker at which browsers meet it. */
+interface OpenedRtc extends AsyncDisposable {
+  readonly protocol: Awaited<ReturnType<typeof openRtc>>
+  readonly tracker: Awaited<ReturnType<typeof openRtcTracker>>
+  /** ws:// URL of the own tracker, for this node itself. */
+  readonly trackerUrl: string
+}
+
+export interface Networks {
+  readonly all: readonly Network[]
+  /** Opens what serves these protocols; one that cannot be opened is left out, with a warning. */
+  ready(protocols: readonly string[]): Promise<void>
+  readonly bittorrent: Network & { readonly opened: Torrents }
+  readonly webtorrent: Network & { readonly service: Service<OpenedRtc> }
+  readonly ed2k: Network & { readonly service: Service<OpenedEd2k> }
+}
+
+/** @throws PORT_UNAVAILABLE */
+export async function openNetworks(stack: AsyncDisposableStack, deps: NetworkDeps, config: Config): Promise<Networks> {
+  const { log, gate } = deps
+  const host = config.listen[0] ?? '0.0.0.0'
+  const clock = systemClock
+  const { openTorrents, openOthers, readPeers } = await import('../transfer/torrents.node.ts')
+  const torrentDeps = { clock, log: log.child('bittorrent'), gate, shares: deps.sharesOf('bittorrent') }
+  const torrents = stack.use(
+    await withFreePorts(config, 'PORT_UNAVAILABLE', free =>
+      openTorrents(torrentDeps, {
+        listen: { host, port: free ? 0 : config.ports.bittorrent },
+        encryption: config.bittorrent.encryption,
+        lsd: config.bittorrent.lsd,
+        dhtBootstrap: config.bittorrent.dhtBootstrap,
+        mainline: config.public.mainline
+      })
+    )
+  )
+  const bittorrent: Networks['bittorrent'] = {
+    opened: torrents,
+    protocol: torrents.protocol,
+    ready: async () => {},
+    endpoint: share => entry('bittorrent', torrents.port, torrentHashes(share)),
+    announce: record =>
+      together(
+        hashesOf(record).map(h =>
+          torrents.protocol.announceShare(
+            h,
+            record.trackers.filter(t => !isWeb(t)),
+            'given'
+          )
+        )
+      ),
+    others: ({ peers, trackers }) => ({
+      protocol: 'bittorrent',
+      open: (extra, context) => {
+        const given = { peers: readPeers(peers), trackers: trackers.filter(t => !isWeb(t)) }
+        return together(split(extra).map(hash => openOthers(torrents.protocol, given, hash, context)))
+      }
+    })
+  }
+  const others = { webtorrent: webTorrent(stack, deps, config), ed2k: ed2k(stack, deps, config) }
+  const all = [bittorrent, others.webtorrent, others.ed2k]
+  const ready = async (protocols: readonly string[]): Promise<void> => {
+    const open = async (network: Network): Promise<void> => {
+      try {
+        await network.ready()
+      } catch (error) {
+        log.warn(`${network.protocol.name} is not available`, { code: codeOf(error), why: textOf(error) })
+      }
+    }
+    await Promise.all(all.filter(n => protocols.includes(n.protocol.name)).map(open))
+  }
+  return { all, ready, bittorrent, ...others }
+}
+
+function webTorrent(stack: AsyncDisposableStack, deps: NetworkDeps, config: Config): Networks['webtorrent'] {
+  const { log } = deps
+  const { trackers: configured } = config.webtorrent
+  const service = stack.use(new Service(() => openRtcParts(deps, config)))
+  const own = (): readonly string[] => (service.opened ? [service.opened.trackerUrl] : [])
+  return {
+    service,
+    protocol: lazyProtocol('webtorrent', service, s => s.protocol),
+    ready: async () => void (await service.open()),
+    endpoint: share =>
+      service.opened ? entry('webtorrent', service.opened.tracker.port, torrentHashes(share).subarray(0, 20)) : undefined,
+    announce: record => {
+      const { opened } = service
+      if (!opened) return nothing
+      const trackers = [...own(), ...configured, ...record.trackers.filter(isWeb)]
+      return together(hashesOf(record).map(h => opened.protocol.announceShare(h, trackers, 'given')))
+    },
+    others: ({ trackers }) => {
+      const web = [...configured, ...trackers.filter(isWeb)]
+      if (web.length === 0) return undefined
+      const join = async (extra: Uint8Array, context: Parameters<OtherSwarm['open']>[1]): Promise<AsyncDisposable> => {
+        const { openRtcOthers } = await import('../transfer/webtorrent.node.ts')
+        const { protocol } = await service.open()
+        return together(split(extra).map(hash => openRtcOthers(protocol, { trackers: web }, hash, context)))
+      }
+      return { protocol: 'webtorrent', open: (extra, context) => later(join(extra, context), log) }
+    }
+  }
+}
+
+async function openRtcParts({ log, gate, rpc, sharesOf }: NetworkDeps, config: Config): Promise<OpenedRtc> {
+  const { openRtc, openRtcTracker } = await import('../transfer/webtorrent.node.ts')
+  await using stack = new AsyncDisposableStack()
+  const rtcDeps = { clock: systemClock, log: log.child('webtorrent'), gate, rpc, shares: sharesOf('webtorrent') }
+  const protocol = stack.use(await openRtc(rtcDeps, { iceServers: config.webtorrent.iceServers }))
+  const host = config.listen[0] ?? '0.0.0.0'
+  const trackerDeps = { clock: systemClock, log: log.child('tracker') }
+  const tracker = stack.use(
+    await withFreePorts(config, 'PORT_UNAVAILABLE', free => openRtcTracker(trackerDeps, { host, port: free ? 0 : config.ports.tracker }))
+  )
+  const self = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host
+  const owned = stack.move()
+  return { protocol, tracker, trackerUrl: `ws://${self}:${tracker.port}`, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+function ed2k(stack: AsyncDisposableStack, deps: NetworkDeps, config: Config): Networks['ed2k'] {
+  const { log, gate } = deps
+  const service = stack.use(
+    new Service(async () => {
+      const { openEd2kNode } = await import('../transfer/ed2k.node.ts')
+      const ed2kDeps = { clock: systemClock, log: log.child('ed2k'), gate, shares: deps.sharesOf('ed2k') }
+      const host = config.listen[0] ?? '0.0.0.0'
+      const identityPath = `${config.folders.data}/ed2k-identity.json`
+      return withFreePorts(config, 'PORT_UNAVAILABLE', free =>
+        openEd2kNode(ed2kDeps, { listen: { host, port: free ? 0 : config.ports.ed2k }, identityPath })
+      )
+    })
+  )
+  return {
+    service,
+    protocol: lazyProtocol('ed2k', service, s => s.protocol),
+    ready: async () => void (await service.open()),
+    endpoint: share => (service.opened && share.ed2k ? entry('ed2k', service.opened.port, share.ed2k.hash) : undefined),
+    announce: () => nothing,
+    others: () => undefined
+  }
+}
+
+const entry = (name: string, port: number, extra: Uint8Array): OfferProtocol | undefined =>
+  extra.length === 0 ? undefined : { name, port, extra }
+
+/** Every info-hash under which a share is served. */
+function hashesOf({ name, stamp, pieces, v2 }: ShareRecord): Uint8Array[] {
+  if (!pieces) return []
+  return split(torrentHashes({ name, grid: makeGrid(stamp.size), pieces, v2 }))
+}
+
+const split = (hashes: Uint8Array): Uint8Array[] =>
+  hashes.length === 0 || hashes.length % 20 !== 0
+    ? []
+    : Array.from({ length: hashes.length / 20 }, (_, i) => hashes.subarray(20 * i, 20 * i + 20))
+
+const together = (parts: readonly AsyncDisposable[]): AsyncDisposable => ({
+  [Symbol.asyncDispose]: async () => void (await Promise.all(parts.map(p => p[Symbol.asyncDispose]())))
+})
+
+/** Something that is still being opened. */
+function later(opening: Promise<AsyncDisposable>, log: Logger): AsyncDisposable {
+  const opened = opening.catch(error => void log.warn('a network could not be joined', { code: codeOf(error) }))
+  return { [Symbol.asyncDispose]: async () => void (await (await opened)?.[Symbol.asyncDispose]()) }
+}

@@ -1,0 +1,225 @@
+/**
+ * The shares of a node: hashes files (and encrypts them first, if asked), puts them into the share book, announces them everywhere they
+ * are served, and says their addresses. A file is offered as soon as its SHA-256 is known; what other protocols need follows.
+ */
+import { basename } from 'node:path'
+import { bytesToHex } from '../base/bytes.ts'
+import { systemClock } from '../base/clock.ts'
+import { KithError } from '../base/errors.ts'
+import { parseAddress } from '../transfer/address.ts'
+import type { DigestWants } from '../transfer/digests.ts'
+import { EncryptedStore } from '../transfer/encrypted-store.node.ts'
+import { type CoreDigest, type FileDigest, type HashProgress, hashFile, stampOf } from '../transfer/hash-file.node.ts'
+import type { ShareRecord } from '../transfer/share-store.node.ts'
+import { torrentOf } from '../transfer/torrents.node.ts'
+import { MAX_NAME_BYTES } from '../wire/limits.ts'
+import { parseWei } from '../wire/wei.ts'
+import type { NodeParts } from './parts.node.ts'
+import { chooseProtocols } from './protocols.ts'
+import { ShareAddresses } from './share-addresses.node.ts'
+import type { NodeEvent, ShareRequest, ShareView } from './types.ts'
+
+/** What is hashed and how it is called, once encryption and options are settled. */
+interface Task {
+  readonly request: ShareRequest
+  /** File that is served: the user's own, or its ciphertext. */
+  readonly path: string
+  readonly name: string
+  readonly protocols: readonly string[]
+  readonly price: bigint
+}
+
+const TELL_MS = 250
+
+export class ShareDesk implements AsyncDisposable {
+  readonly #parts: NodeParts
+  readonly #emit: (event: NodeEvent) => void
+  readonly #encrypted: EncryptedStore
+  readonly #addresses: ShareAddresses
+  /** Shares that are announced in other networks, by file id. */
+  readonly #announced = new Map<string, AsyncDisposableStack>()
+  readonly #tasks = new Set<Promise<unknown>>()
+
+  constructor(parts: NodeParts, emit: (event: NodeEvent) => void) {
+    this.#parts = parts
+    this.#emit = emit
+    this.#encrypted = new EncryptedStore(`${parts.config.folders.data}/encrypted`)
+    this.#addresses = new ShareAddresses(parts, this.#encrypted)
+    parts.notices.shareStopped = (fileId, reason) => this.#onStopped(fileId, reason)
+  }
+
+  /** Publishes every share again; goes on in the background. */
+  announceAll(): void {
+    const seeding = this.#parts.shares.records().filter(r => r.state === 'seeding')
+    const wanted = [...new Set(seeding.flatMap(r => r.record.protocols))]
+    const announce = async (): Promise<void> => {
+      // Those that need no other protocol are announced at once.
+      for (const { record } of seeding) this.#track(this.#parts.finder.announce(record.fileId))
+      await this.#parts.networks.ready(wanted)
+      for (const { record } of seeding) this.#announce(record)
+    }
+    this.#track(announce())
+  }
+
+  /** @throws FILE_NOT_FOUND, NOT_A_FILE, FILE_EMPTY, FILE_CHANGED, BAD_PRICE, BAD_NAME, PAYMENTS_OFF, UNKNOWN_PROTOCOL, CANCELLED */
+  async share(request: ShareRequest, signal?: AbortSignal): Promise<ShareView> {
+    const price = parseWei(request.pricePerMb ?? '0')
+    if (price > 0n && !this.#parts.payments.gate.terms) {
+      throw new KithError('PAYMENTS_OFF', 'a price needs a wallet to be paid to', {}, { hint: 'kith wallet create' })
+    }
+    const { config, host } = this.#parts
+    const chosen = request.protocols ?? config.protocols
+    const protocols = chooseProtocols(chosen, { reachability: host.reachability, isPaid: price > 0n })
+    const task = await this.#prepare(request, protocols, price, signal)
+    await this.#parts.networks.ready(protocols)
+    const digest = await this.#hash(task, signal)
+    const record = makeRecord(task, digest)
+    await this.#parts.shares.add(record)
+    this.#addresses.writeTorrents(record)
+    this.#announce(record)
+    const view = this.#addresses.view(record)
+    this.#emit({ type: 'share:added', share: view })
+    return view
+  }
+
+  all(): ShareView[] {
+    return this.#parts.shares.records().map(({ record, state, uploaded }) => this.#addresses.view(record, state, uploaded))
+  }
+
+  /** @throws UNKNOWN_SHARE, BAD_LINK */
+  async unshare(id: string): Promise<ShareView> {
+    const hex = fileIdOf(id)
+    const view = this.all().find(s => s.fileId === hex)
+    const record = view && (await this.#parts.shares.remove(hex))
+    if (!record) {
+      const hint = 'kith status lists what is shared'
+      throw new KithError('UNKNOWN_SHARE', 'this node does not share such a file', { id: hex }, { hint })
+    }
+    await this.#withdraw(record.fileId)
+    this.#encrypted.remove(record.path)
+    this.#emit({ type: 'share:stopped', fileId: hex, reason: 'unshared' })
+    return { ...view, state: 'stopped' }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled([...this.#announced.values()].map(a => a.disposeAsync()))
+    await Promise.allSettled(this.#tasks)
+  }
+
+  async #prepare(request: ShareRequest, protocols: readonly string[], price: bigint, signal: AbortSignal | undefined): Promise<Task> {
+    const name = (request.name ?? basename(request.path)).toWellFormed()
+    if (name === '' || Buffer.byteLength(name) > MAX_NAME_BYTES)
+      throw new KithError('BAD_NAME', 'the name is empty or longer than 1,024 bytes')
+    if (!request.encrypt && request.passphrase === undefined) return { request, path: request.path, name, protocols, price }
+    const { size } = stampOf(request.path)
+    const tell = this.#progress(request.path, size)
+    const entry = await this.#encrypted.add(request.path, name, request.passphrase, bytes => tell(bytes, size), signal)
+    return { request, path: entry.path, name: entry.publicName, protocols, price }
+  }
+
+  async #hash(task: Task, signal: AbortSignal | undefined): Promise<FileDigest> {
+    const { shares } = this.#parts
+    const { path, request } = task
+    const stamp = stampOf(path)
+    const tell = this.#progress(request.path, stamp.size)
+    let early: Promise<void> | undefined
+    try {
+      const digest = await hashFile(path, wantsOf(task.protocols), {
+        known: shares.known(path, stamp),
+        onCore: core => {
+          early = this.#offerEarly(task, core)
+        },
+        onProgress: (p: HashProgress) => tell(p.done, p.total),
+        ...(signal ? { signal } : {})
+      })
+      await early
+      return digest
+    } catch (error) {
+      await early?.catch(() => {})
+      throw error
+    }
+  }
+
+  /** SHA-256 is done: the link holds, and protocols that need nothing else can serve. */
+  async #offerEarly(task: Task, core: CoreDigest): Promise<void> {
+    const record = makeRecord(task, { ...core, pieces: undefined, v2: undefined, ed2k: undefined })
+    await this.#parts.shares.add(record)
+    this.#track(this.#parts.finder.announce(record.fileId))
+    const { fileId, link } = this.#addresses.view(record)
+    this.#emit({ type: 'share:linked', path: task.request.path, fileId, link })
+  }
+
+  #progress(path: string, size: number): (done: number, total: number) => void {
+    const start = systemClock.monotonic()
+    let shownMs = start
+    return (done, total) => {
+      const now = systemClock.monotonic()
+      if (now - shownMs < TELL_MS && done < total) return
+      shownMs = now
+      const hashedBytes = Math.floor((size * done) / Math.max(1, total))
+      this.#emit({ type: 'share:progress', path, hashedBytes, size, rate: Math.round((hashedBytes * 1000) / Math.max(1, now - start)) })
+    }
+  }
+
+  /** In the DHTs, at trackers and servers: wherever this share is served. */
+  #announce(record: ShareRecord): void {
+    this.#track(this.#parts.finder.announce(record.fileId))
+    const hex = bytesToHex(record.fileId)
+    if (this.#announced.has(hex)) return
+    const stack = new AsyncDisposableStack()
+    for (const network of this.#parts.networks.all)
+      if (record.protocols.includes(network.protocol.name)) stack.use(network.announce(record))
+    this.#announced.set(hex, stack)
+  }
+
+  async #withdraw(fileId: Uint8Array): Promise<void> {
+    const hex = bytesToHex(fileId)
+    const announced = this.#announced.get(hex)
+    this.#announced.delete(hex)
+    await Promise.all([this.#parts.finder.withdraw(fileId), announced?.disposeAsync()])
+  }
+
+  #onStopped(fileId: Uint8Array, reason: string): void {
+    this.#track(this.#withdraw(fileId))
+    this.#emit({ type: 'share:stopped', fileId: bytesToHex(fileId), reason })
+  }
+
+  #track(task: Promise<unknown>): void {
+    const p = task.catch(error => this.#parts.log.debug('background work failed', { error }))
+    this.#tasks.add(p)
+    void p.finally(() => this.#tasks.delete(p))
+  }
+}
+
+/** Whoever shares the same file over BitTorrent or WebTorrent meets in one hybrid swarm. */
+function wantsOf(protocols: readonly string[]): DigestWants {
+  const torrent = protocols.includes('bittorrent') || protocols.includes('webtorrent')
+  return { sha1: torrent, v2: torrent, ed2k: protocols.includes('ed2k') }
+}
+
+function makeRecord({ request, path, name, protocols, price }: Task, digest: FileDigest): ShareRecord {
+  const trackers = request.trackers ?? []
+  const { pieces, v2, size } = digest
+  const torrent = pieces ? torrentOf({ name, size, pieces, v2, trackers }) : undefined
+  return {
+    ...digest,
+    path,
+    name,
+    mime: '',
+    infoHash: torrent?.infoHash,
+    infoHashV2: torrent?.infoHashV2,
+    pricePerMb: price,
+    protocols,
+    trackers,
+    addedAt: systemClock.now(),
+    uploadLimit: request.uploadLimit,
+    creditBytes: request.creditBytes
+  }
+}
+
+/** File id in hex from hex, CID or link. @throws BAD_LINK */
+function fileIdOf(id: string): string {
+  const address = parseAddress(id.split('#')[0]!.replace(/([?&])enc=[a-z]+&?/, '$1'))
+  if (address.kind !== 'kith') throw new KithError('BAD_LINK', 'give the file id, CID or kith: link of a share')
+  return bytesToHex(address.link.fileId)
+}
