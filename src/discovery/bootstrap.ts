@@ -8,6 +8,7 @@ import type { Logger } from '../base/log.ts'
 import { parseAddress } from '../net/address-scope.ts'
 import type { Host } from '../net/host.ts'
 import type { ScopeGate } from '../net/scope-gate.ts'
+import { dnsaddrPeer, type LookupTxt, resolveDnsaddr } from './dnsaddr.ts'
 import { BOOTSTRAP_DIAL_TIMEOUT_MS, BOOTSTRAP_IDLE_RETRY_MS, BOOTSTRAP_RETRY_MAX_MS, BOOTSTRAP_RETRY_MS, MAX_BOOTSTRAP } from './limits.ts'
 
 export interface BootstrapDeps {
@@ -17,6 +18,8 @@ export interface BootstrapDeps {
   readonly host: Pick<Host, 'dial' | 'peers' | 'peerId' | 'events'>
   /** IP addresses of a DNS name; without it libp2p resolves names itself, and the peer's IP address stays unknown. */
   readonly lookup?: (name: string) => Promise<readonly string[]>
+  /** TXT records of a DNS name; without it /dnsaddr addresses are refused. */
+  readonly lookupTxt?: LookupTxt
 }
 
 export class Bootstrap implements AsyncDisposable {
@@ -65,7 +68,7 @@ export class Bootstrap implements AsyncDisposable {
   #missing(): string[] {
     const connected = new Set(this.#deps.host.peers().map(p => p.peerId))
     return this.#addresses.filter(a => {
-      const peer = parseAddress(a)?.peerId
+      const peer = peerOf(a)
       return peer !== undefined && peer !== this.#deps.host.peerId && !connected.has(peer)
     })
   }
@@ -85,7 +88,10 @@ export class Bootstrap implements AsyncDisposable {
 
   /** A name becomes its addresses, so that limits and sources know where the peer is; behind TLS the name is needed. */
   async #resolve(address: string): Promise<string[]> {
-    const { gate, lookup } = this.#deps
+    const { gate, lookup, lookupTxt } = this.#deps
+    // What strangers' records say opens nothing: only what the gate permits anyway is dialled.
+    if (lookupTxt && dnsaddrPeer(address) !== undefined)
+      return (await resolveDnsaddr(address, lookupTxt)).filter(a => a.includes('/tcp/') && gate.permits(a))
     const parsed = parseAddress(address)
     if (!parsed?.isName || !lookup || /\/(?:tls|wss)(?:\/|$)/.test(address)) return [address]
     const ips = await lookup(parsed.host).catch(() => [])
@@ -102,6 +108,7 @@ export class Bootstrap implements AsyncDisposable {
 export function openBootstrap(deps: BootstrapDeps, addresses: readonly string[]): Bootstrap {
   if (addresses.length > MAX_BOOTSTRAP) throw new KithError('BAD_BOOTSTRAP', 'too many bootstrap addresses', { count: addresses.length })
   for (const address of addresses) {
+    if (deps.lookupTxt && dnsaddrPeer(address) !== undefined) continue
     if (parseAddress(address)?.peerId === undefined) {
       throw new KithError(
         'BAD_BOOTSTRAP',
@@ -114,3 +121,5 @@ export function openBootstrap(deps: BootstrapDeps, addresses: readonly string[])
   }
   return new Bootstrap(deps, addresses)
 }
+
+const peerOf = (address: string): string | undefined => parseAddress(address)?.peerId ?? dnsaddrPeer(address)

@@ -1,5 +1,5 @@
 /**
- * Finds who has a file, and says that this node has one, through provider records of the DHT. It is what `transfer` calls a
+ * Finds who has a file, and says that this node has one, through provider records of Kith's DHT, of the public one, or of both. It is what `transfer` calls a
  * ProviderFinder; the two folders know nothing of each other. What is found is a proposal: signatures and hashes decide later.
  */
 import { CID } from 'multiformats/cid'
@@ -16,8 +16,10 @@ import {
   MAX_LOOKUP_QUERIES,
   MAX_PROVIDERS,
   NO_PEERS_TIMEOUT_MS,
+  PUBLIC_REPUBLISH_MS,
   REPUBLISH_MS
 } from './limits.ts'
+import { merge } from './merge.ts'
 import { Publisher } from './publisher.ts'
 
 export interface FoundProvider {
@@ -31,7 +33,10 @@ export interface DhtFinderDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly gate: ScopeGate
-  readonly dht: Dht
+  /** Kith's own. */
+  readonly dht?: Dht | undefined
+  /** The public one (public-dht.ts), beside it or alone. */
+  readonly publicDht?: Dht | undefined
   /** PeerId text of this node, which is never found. */
   readonly peerId: string
 }
@@ -45,13 +50,16 @@ export interface DhtFinderOptions {
   readonly maxQueries?: number
   /** Time between publications of a record. */
   readonly republishMs?: number
+  /** The same in the public DHT. */
+  readonly publicRepublishMs?: number
 }
 export const dhtFinderDefaults: Required<DhtFinderOptions> = {
   lookupTimeoutMs: LOOKUP_TIMEOUT_MS,
   noPeersTimeoutMs: NO_PEERS_TIMEOUT_MS,
   maxProviders: MAX_PROVIDERS,
   maxQueries: MAX_LOOKUP_QUERIES,
-  republishMs: REPUBLISH_MS
+  republishMs: REPUBLISH_MS,
+  publicRepublishMs: PUBLIC_REPUBLISH_MS
 }
 
 /** CIDv1 (raw, sha2-256) of a 32-byte file id. */
@@ -60,70 +68,88 @@ export const cidOfFile = (fileId: Uint8Array): CID => CID.createV1(raw.code, Dig
 export class DhtFinder implements AsyncDisposable {
   readonly #deps: DhtFinderDeps
   readonly #options: Required<DhtFinderOptions>
-  readonly #publisher: Publisher
+  readonly #dhts: readonly Dht[]
+  readonly #publishers: readonly Publisher[]
   readonly #closing = new AbortController()
 
   constructor(deps: DhtFinderDeps, options: DhtFinderOptions = {}) {
+    const { dht, publicDht } = deps
     this.#deps = deps
     this.#options = { ...dhtFinderDefaults, ...options }
-    this.#publisher = new Publisher(deps, this.#options.republishMs)
+    const { republishMs, publicRepublishMs } = this.#options
+    this.#dhts = [dht, publicDht].filter(d => d !== undefined)
+    this.#publishers = [
+      ...(dht ? [new Publisher({ ...deps, dht }, { republishMs, confirm: true })] : []),
+      // A look-up there costs many strangers; that is not worth it for each file.
+      ...(publicDht ? [new Publisher({ ...deps, dht: publicDht }, { republishMs: publicRepublishMs, confirm: false })] : [])
+    ]
   }
 
-  /** Peers in the routing table: 0 means that nothing can be found or announced yet. */
+  /** Peers in the routing tables: 0 means that nothing can be found or announced yet. */
   get tableSize(): number {
-    return this.#deps.dht.routingTable.size
+    return this.#dhts.reduce((n, dht) => n + dht.routingTable.size, 0)
   }
 
-  /** Yields each provider once, as soon as a node names it, until the lookup ends by itself or by one of its limits. Never throws. */
+  /** Yields each provider once, as soon as a node names it, until the lookups end by themselves or by one of their limits. Never throws. */
   async *find(fileId: Uint8Array, signal: AbortSignal): AsyncGenerator<FoundProvider, void, undefined> {
-    const { dht, log, gate, peerId: self } = this.#deps
     const ending = new AbortController()
     const limit = AbortSignal.any([signal, this.#closing.signal, ending.signal, AbortSignal.timeout(this.#options.lookupTimeoutMs)])
-    const lonely = this.#endWithoutPeers(ending)
-    const seen = new Set<string>([self])
-    let queries = 0
+    const seen = new Set<string>([this.#deps.peerId])
     try {
-      for await (const event of dht.findProviders(cidOfFile(fileId), { signal: limit })) {
-        if (event.name === 'SEND_QUERY' && ++queries > this.#options.maxQueries) break
-        if (event.name !== 'PROVIDER') continue
-        for (const { id, multiaddrs } of event.providers) {
-          const peerId = id.toString()
-          if (seen.has(peerId)) continue
-          seen.add(peerId)
-          const addresses = multiaddrs.map(a => a.toString()).filter(a => gate.permits(a))
-          yield { peerId, addresses: addresses.slice(0, MAX_ADDRESSES_PER_PROVIDER) }
-          if (seen.size > this.#options.maxProviders || limit.aborted) return
-        }
+      for await (const provider of merge(this.#dhts.map(dht => this.#lookup(dht, fileId, limit)))) {
+        if (seen.has(provider.peerId)) continue
+        seen.add(provider.peerId)
+        yield provider
+        if (seen.size > this.#options.maxProviders || limit.aborted) return
       }
-    } catch (cause) {
-      if (!limit.aborted) log.debug('lookup failed', { cause })
     } finally {
-      lonely()
       ending.abort()
     }
   }
 
   /**
-   * Publishes that this node has the file and goes on doing so every hour. Resolves after the first publication; while there are no DHT
+   * Publishes that this node has the file and goes on doing so. Resolves after the first publication in any DHT; while there are no DHT
    * peers that is later, and it never fails. Also resolves when the announcement is withdrawn or the finder is disposed.
    */
   announce(fileId: Uint8Array): Promise<void> {
-    return this.#publisher.add(bytesToHex(fileId), cidOfFile(fileId))
+    if (this.#publishers.length === 0) return Promise.resolve()
+    return Promise.race(this.#publishers.map(p => p.add(bytesToHex(fileId), cidOfFile(fileId))))
   }
 
-  /** Stops publishing and takes the record out of this node's own store; with others it expires within three hours. */
-  withdraw(fileId: Uint8Array): Promise<void> {
-    return this.#publisher.remove(bytesToHex(fileId))
+  /** Stops publishing and takes the record out of this node's own store; with others it expires by itself. */
+  async withdraw(fileId: Uint8Array): Promise<void> {
+    await Promise.all(this.#publishers.map(p => p.remove(bytesToHex(fileId))))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort()
-    await this.#publisher[Symbol.asyncDispose]()
+    await Promise.all(this.#publishers.map(p => p[Symbol.asyncDispose]()))
+  }
+
+  /** What one DHT knows. Never throws. */
+  async *#lookup(dht: Dht, fileId: Uint8Array, limit: AbortSignal): AsyncGenerator<FoundProvider, void, undefined> {
+    const { log, gate } = this.#deps
+    const ending = new AbortController()
+    const lonely = this.#endWithoutPeers(dht, ending)
+    let queries = 0
+    try {
+      for await (const event of dht.findProviders(cidOfFile(fileId), { signal: AbortSignal.any([limit, ending.signal]) })) {
+        if (event.name === 'SEND_QUERY' && ++queries > this.#options.maxQueries) break
+        if (event.name !== 'PROVIDER') continue
+        for (const { id, multiaddrs } of event.providers) {
+          const addresses = multiaddrs.map(a => a.toString()).filter(a => gate.permits(a))
+          yield { peerId: id.toString(), addresses: addresses.slice(0, MAX_ADDRESSES_PER_PROVIDER) }
+        }
+      }
+    } catch (cause) {
+      if (!limit.aborted && !ending.signal.aborted) log.debug('lookup failed', { cause })
+    } finally {
+      lonely()
+    }
   }
 
   /** Aborts when the routing table stays empty for too long. @returns what stops waiting */
-  #endWithoutPeers(ending: AbortController): () => void {
-    const { routingTable } = this.#deps.dht
+  #endWithoutPeers({ routingTable }: Dht, ending: AbortController): () => void {
     if (routingTable.size > 0) return () => {}
     const waiting = new AbortController()
     routingTable.addEventListener('peer:add', () => waiting.abort(), { once: true, signal: waiting.signal })

@@ -12,6 +12,10 @@ export const KAD_PROTOCOL = '/kith/kad/1.0.0'
 export interface DhtServiceOptions {
   /** Default KAD_PROTOCOL. */
   readonly protocol?: string
+  /** Ask others, but store nothing for them. */
+  readonly clientMode?: boolean
+  /** What tells the records and log lines of two DHTs in one host apart. */
+  readonly name?: string
 }
 
 /** A DHT with a readable routing table; what the factory below makes. */
@@ -28,7 +32,14 @@ export async function dhtService(
   const { kadDHT } = await import('@libp2p/kad-dht')
   const factory = kadDHT({
     protocol: options.protocol ?? KAD_PROTOCOL,
-    clientMode: false,
+    clientMode: options.clientMode ?? false,
+    ...(options.name === undefined
+      ? {}
+      : {
+          logPrefix: `libp2p:${options.name}`,
+          datastorePrefix: `/${options.name}`,
+          metricsPrefix: `libp2p_${options.name.replace('-', '_')}`
+        }),
     kBucketSize: K,
     alpha: ALPHA,
     disjointPaths: DISJOINT_PATHS,

@@ -21,6 +21,8 @@ export const MAX_TABLE_PER_NETWORK = 10
 /** Own records are published again this often, and those of others are forgotten after VALIDITY without. */
 export const REPUBLISH_MS: number = 60 * 60 * 1000
 export const PROVIDER_VALIDITY_MS: number = 3 * REPUBLISH_MS
+/** The same in the public DHT, where records hold for 48 hours. */
+export const PUBLIC_REPUBLISH_MS: number = 22 * REPUBLISH_MS
 /** How often old records are looked for. */
 export const CLEANUP_MS: number = 15 * 60 * 1000
 /** One publication; and the wait after a failed one, doubled each time up to the longest. */
@@ -40,6 +42,8 @@ export const BOOTSTRAP_RETRY_MS = 1_000
 export const BOOTSTRAP_RETRY_MAX_MS = 30_000
 export const BOOTSTRAP_IDLE_RETRY_MS: number = 5 * 60_000
 export const MAX_BOOTSTRAP = 64
+/** Names that are asked for the addresses of one /dnsaddr. */
+export const MAX_DNSADDR_LOOKUPS = 8
 
 /** Unknown peers taken from LAN discovery at once, and then in an hour; and dials to them at the same time. */
 export const MAX_LAN_PEERS = 256

@@ -27,16 +27,23 @@ export interface PublisherDeps {
   readonly peerId: string
 }
 
+export interface PublisherOptions {
+  /** Time between publications of a record. */
+  readonly republishMs: number
+  /** Look a first publication up until somebody names us. */
+  readonly confirm: boolean
+}
+
 export class Publisher implements AsyncDisposable {
   readonly #deps: PublisherDeps
-  readonly #republishMs: number
+  readonly #options: PublisherOptions
   readonly #entries = new Map<string, Entry>()
   #running = 0
   readonly #waiting: (() => void)[] = []
 
-  constructor(deps: PublisherDeps, republishMs: number) {
+  constructor(deps: PublisherDeps, options: PublisherOptions) {
     this.#deps = deps
-    this.#republishMs = republishMs
+    this.#options = options
   }
 
   /** Begins to publish, if it does not do so already. Resolves after the first success, or when it was removed before that. */
@@ -76,11 +83,12 @@ export class Publisher implements AsyncDisposable {
         const sent = await this.#inTurn(() => this.#publish(cid, signal), signal)
         log.debug('provider record published', { cid: cid.toString(), nodes: sent })
         if (sent > 0) {
-          if (!isKnown && !(await this.#confirm(cid, signal))) log.warn('no node names us as a provider yet', { cid: cid.toString() })
+          if (this.#options.confirm && !isKnown && !(await this.#confirm(cid, signal)))
+            log.warn('no node names us as a provider yet', { cid: cid.toString() })
           isKnown = true
           onPublished()
           retryMs = PUBLISH_RETRY_MS
-          await clock.sleep(this.#republishMs, signal)
+          await clock.sleep(this.#options.republishMs, signal)
         } else {
           await clock.sleep(retryMs, signal)
           retryMs = Math.min(retryMs * 2, PUBLISH_RETRY_MAX_MS)

@@ -178,16 +178,11 @@ async function createLibp2p<S extends HostServices>(
 
 function datastoreFor(isConnected: (key: string) => boolean, self: string, maxUnknownPeers: number): BoundedDatastore {
   const isOwn = (key: string): boolean => key.endsWith(self)
+  const records = { max: MAX_PROVIDER_RECORDS, maxBytes: 64, maxPerGroup: MAX_PROVIDERS_PER_FILE, maxPerAuthor: MAX_RECORDS_PER_PROVIDER }
   return new BoundedDatastore([
     { prefix: '/peers/', max: maxUnknownPeers, maxBytes: MAX_PEER_RECORD_BYTES, keep: isConnected },
-    {
-      prefix: '/dht/provider/',
-      max: MAX_PROVIDER_RECORDS,
-      maxBytes: 64,
-      maxPerGroup: MAX_PROVIDERS_PER_FILE,
-      maxPerAuthor: MAX_RECORDS_PER_PROVIDER,
-      keep: isOwn
-    },
+    { ...records, prefix: '/dht/provider/', keep: isOwn },
+    { ...records, prefix: '/public-dht/provider/', keep: isOwn },
     // Values other than provider records have no validator and so never get here; libp2p's own odds and ends do.
     { prefix: '/', max: MAX_OTHER_RECORDS, maxBytes: MAX_PEER_RECORD_BYTES }
   ])
