@@ -23,7 +23,7 @@ export const publicBootstrap: readonly string[] = [
  * Services of the public DHT. Identify and ping run a second time under their public names: without them nobody there knows what we speak,
  * and the routing table takes every node for dead.
  */
-export interface PublicDhtServices {
+export type PublicDhtServices = {
   readonly publicIdentify: (components: Parameters<ReturnType<typeof identify>>[0]) => Identify
   readonly publicPing: (components: Parameters<ReturnType<typeof ping>>[0]) => Ping
   readonly publicDht: (components: KadDHTComponents) => Dht
