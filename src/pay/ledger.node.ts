@@ -51,4 +51,9 @@ CREATE TABLE strangers (day INTEGER PRIMARY KEY, used INTEGER NOT NULL);
 `
 
 /** Opens pay.db in a folder. @throws STORE_CORRUPT, STORE_NEWER, STORE_READ_ONLY, DISK_FULL */
-export const openLedger = (folder: string): Sqlite => openSqlite(join(folder, 'pay.db'), { migrations: [V1] })
+export function openLedger(folder: string): Sqlite {
+  const db = openSqlite(join(folder, 'pay.db'), { migrations: [V1] })
+  // The log grows to 16 MiB before it is written back: each time the process waits for the disk, which a download keeps busy.
+  db.get('PRAGMA wal_autocheckpoint=4000')
+  return db
+}
