@@ -52,8 +52,9 @@ export class Relays implements AsyncDisposable {
     this.firstRound = Promise.all(tried).then(() => {})
   }
 
-  /** libp2p's transport for relayed connections, to be given to libp2p; also needed to dial through relays. */
+  /** The transport for relayed connections, to be given to libp2p; a host without relays of its own loads it when it first dials through one. */
   async transport(): Promise<(components: CircuitRelayTransportComponents) => Transport> {
+    if (this.#addresses.size === 0) return lazyDialler()
     const { circuitRelayTransport } = await import('@libp2p/circuit-relay-v2')
     const factory = circuitRelayTransport({ reservationCompletionTimeout: RELAY_TIMEOUT_MS })
     return components => {
@@ -154,6 +155,29 @@ export class Relays implements AsyncDisposable {
       look()
       if (signal.aborted) reject(signal.reason)
     }).finally(() => listening.abort('settled'))
+  }
+}
+
+/** A transport that only dials, made of the library's when it is first needed. */
+async function lazyDialler(): Promise<(components: CircuitRelayTransportComponents) => Transport> {
+  const { transportSymbol } = await import('@libp2p/interface')
+  return components => {
+    let real: Promise<Transport> | undefined
+    const load = async (): Promise<Transport> => (await import('@libp2p/circuit-relay-v2')).circuitRelayTransport()(components)
+    const dialler: Record<PropertyKey, unknown> & Partial<Transport> = {
+      [transportSymbol]: true,
+      [Symbol.toStringTag]: 'relay dialler',
+      listenFilter: () => [],
+      dialFilter: addresses => addresses.filter(a => parseAddress(a.toString())?.relay !== undefined),
+      createListener: () => {
+        throw new KithError('BAD_ADDRESS', 'this host has no relays to listen at')
+      },
+      async dial(address, options) {
+        real ??= load()
+        return (await real).dial(address, options)
+      }
+    }
+    return dialler as unknown as Transport
   }
 }
 
