@@ -155,7 +155,9 @@ class HashSetReader implements SessionReader {
   compressed(): void {
     this.part()
   }
-  target(): undefined {}
+  target(): number {
+    return Number.POSITIVE_INFINITY
+  }
   fileAnswer(): void {}
   accepted(): void {}
   queued(): void {}

@@ -23,8 +23,8 @@ export interface PeerHandler {
   packet(packet: Packet): void
   /** Data of a part begins. */
   part(head: PartHead): void
-  /** Where the bytes of the part from this offset of the file on go, as many as are there in one piece; undefined discards them. */
-  target(offset: number): Uint8Array | undefined
+  /** Where the bytes of the part from this offset of the file on go, as many as belong in one place; a number: so many are thrown away. */
+  target(offset: number): Uint8Array | number
   /** `count` bytes from this offset on were put there, or discarded. */
   received(offset: number, count: number): void
   /** Everything that one read brought has been handled: the moment to send what has gathered. */
@@ -249,7 +249,7 @@ export class PeerWire implements AsyncDisposable {
   #directTarget(): Uint8Array | undefined {
     if (this.#dataLeft < DIRECT_BYTES || this.#receive) return undefined
     const target = this.#handler.target(this.#offset)
-    if (!target || target.length < DIRECT_BYTES) return undefined
+    if (typeof target === 'number' || target.length < DIRECT_BYTES) return undefined
     return target.length > this.#dataLeft ? target.subarray(0, this.#dataLeft) : target
   }
 
@@ -320,8 +320,9 @@ export class PeerWire implements AsyncDisposable {
 
   #copy(bytes: Uint8Array, at: number): number {
     const target = this.#handler.target(this.#offset)
-    const n = Math.min(this.#dataLeft, bytes.length - at, target?.length ?? Number.POSITIVE_INFINITY)
-    if (target) target.set(bytes.subarray(at, at + n))
+    const room = typeof target === 'number' ? target : target.length
+    const n = Math.min(this.#dataLeft, bytes.length - at, room)
+    if (typeof target !== 'number') target.set(bytes.subarray(at, at + n))
     this.#took(n)
     return n
   }
@@ -355,9 +356,7 @@ export class PeerWire implements AsyncDisposable {
 
   /** @returns bytes used; 0 when the packet is not whole, with `#want` saying how much is needed to look again */
   #parse(b: Uint8Array, at: number): number {
-    let head: ReturnType<typeof readPacketHead>
-    try { head = readPacketHead(b, at) } catch (e) { console.error('DESYNC', this.#send !== undefined, 'at', at, 'of', b.length, Buffer.from(b.subarray(Math.max(0, at - 40), at + 60)).toString('hex'), 'offset', this.#offset, (globalThis as any).hist?.slice(-12)); throw e }
-    ;((globalThis as any).hist ??= []).push([head?.protocol.toString(16), head?.opcode.toString(16), head?.payloadBytes, at, b.length, this.#offset])
+    const head = readPacketHead(b, at)
     if (!head) return this.#wait(PACKET_HEADER_BYTES)
     const is64 = head.protocol === protocols.emule && head.opcode === emule.sendingPart64
     if (is64 || (head.protocol === protocols.edonkey && head.opcode === edonkey.sendingPart)) return this.#parsePart(b, at, head, is64)

@@ -42,7 +42,7 @@ export interface SessionReader {
   queued(rank: number): void
   turnOver(): void
   part(head: PartHead): void
-  target(offset: number): Uint8Array | undefined
+  target(offset: number): Uint8Array | number
   received(offset: number, count: number): void
   compressed(piece: CompressedPiece): void
   refused(refusal: Extract<KithPacket, { kind: 'refusal' }>): void
@@ -150,8 +150,8 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
     if (!this.reader || !this.#isFor(head.hash)) throw wireError('data that nobody asked for')
     this.reader.part(head)
   }
-  target(offset: number): Uint8Array | undefined {
-    return this.reader?.target(offset)
+  target(offset: number): Uint8Array | number {
+    return this.reader?.target(offset) ?? Number.POSITIVE_INFINITY
   }
   received(offset: number, count: number): void {
     this.reader?.received(offset, count)

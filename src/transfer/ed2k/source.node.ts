@@ -205,8 +205,8 @@ export class PeerSource implements Source, SessionReader {
   part(head: PartHead): void {
     this.#current = this.#flight.part(head)
   }
-  target(offset: number): Uint8Array | undefined {
-    return this.#current && targetOf(this.#current, offset)
+  target(offset: number): Uint8Array | number {
+    return this.#current ? targetOf(this.#current, offset) : Number.POSITIVE_INFINITY
   }
   received(offset: number, count: number): void {
     const p = this.#current!
@@ -227,7 +227,8 @@ export class PeerSource implements Source, SessionReader {
     if (bytes.length !== p.end - p.start) throw wireError('a compressed range of another length', { start: p.start })
     let told = whole.length - piece.piece.length
     for (const s of p.stretches) {
-      targetOf(p, s.start)?.set(bytes.subarray(s.start - p.start, s.end - p.start))
+      const target = targetOf(p, s.start)
+      if (typeof target !== 'number') target.set(bytes.subarray(s.start - p.start, s.end - p.start))
       this.#arrived(p, s.start, s.end - s.start, Math.max(0, s.end - s.start - told))
       told = 0
     }

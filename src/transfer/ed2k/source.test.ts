@@ -136,6 +136,27 @@ const firstSource2 = (s: Scene, client: TestClient): Promise<Source> => {
   client.send(0xe3, 0x55)
   return firstSource(s)
 }
+test('when one of two runs that share a range ends, the other still gets its chunk', async () => {
+  const content = seededBytes(4 * MIB)
+  await using s = await scene(content.length)
+  const client = await s.seeder.accept()
+  await introduce(client, content.length)
+  const source = await firstSource2(s, client)
+  // A first run fast enough that ranges of two chunks are asked for.
+  await serveUntil(begin(source, s.grid, 0, 8).done, client, content)
+  const stop = new AbortController()
+  const one = new MemoryDelivery(s.grid, { first: 8, count: 2 })
+  const ended = source.fetch(one, stop.signal)
+  ended.catch(() => {})
+  const ranges = await requested(client)
+  stop.abort(new Error('no longer'))
+  await assert.rejects(ended)
+  const other = begin(source, s.grid, 9, 1)
+  for (const range of ranges) sendRange(client, content, range)
+  await serveUntil(other.done, client, content)
+  assert.ok(equalBytes(other.delivery.chunks.get(9)!, content.subarray(9 * 262_144, 10 * 262_144)))
+  one.assertUntouched()
+})
 test('beyond 4 GiB chunks are asked for with 64 bits', async () => {
   const size = 2 ** 32 + 600_000
   await using s = await scene(size)

@@ -69,9 +69,9 @@ export const newPending = (stretches: Stretch[]): Pending => {
 /** The stretch that an offset of a range lies in. */
 export const stretchAt = (p: Pending, offset: number): Stretch | undefined => p.stretches.find(s => offset >= s.start && offset < s.end)
 
-/** Where the bytes from `offset` on go, as far as its chunk reaches. */
-export function targetOf(p: Pending, offset: number): Uint8Array | undefined {
+/** Where the bytes from `offset` on go, as far as its chunk reaches; a number when so many belong to nobody any more. */
+export function targetOf(p: Pending, offset: number): Uint8Array | number {
   const s = stretchAt(p, offset)
-  const { owner } = s ?? {}
-  return s && owner ? owner.slot.subarray(offset - owner.start, s.end - owner.start) : undefined
+  if (!s?.owner) return (s?.end ?? p.end) - offset
+  return s.owner.slot.subarray(offset - s.owner.start, s.end - s.owner.start)
 }
