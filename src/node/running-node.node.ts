@@ -34,6 +34,7 @@ export class RunningNode implements KithNode {
   readonly #emitter: Emitter<{ event: NodeEvent }>
   readonly #desk: DownloadDesk
   readonly #shareDesk: ShareDesk
+  readonly #closing = new AbortController()
   /** Work that goes on behind answers; ended before the parts close. */
   readonly #tasks = new Set<Promise<unknown>>()
 
@@ -120,10 +121,12 @@ export class RunningNode implements KithNode {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort()
     await this.#desk[Symbol.asyncDispose]()
+    await Promise.allSettled(this.#tasks)
     await this.#shareDesk[Symbol.asyncDispose]()
     await this.#stack.disposeAsync()
-    await Promise.allSettled(this.#tasks)
+    await this.#shareDesk.settled()
   }
 
   #emit(event: NodeEvent): void {
@@ -149,6 +152,6 @@ export class RunningNode implements KithNode {
   #onDone(download: Download, request: GetRequest): void {
     const path = download.sealedPath ?? download.path
     if (!request.seed || !path || download.plan?.files) return
-    this.#track(this.share({ path, ...(download.plan ? { name: download.plan.name } : {}) }))
+    this.#track(this.share({ path, ...(download.plan ? { name: download.plan.name } : {}) }, this.#closing.signal))
   }
 }

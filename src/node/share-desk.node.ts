@@ -103,6 +103,10 @@ export class ShareDesk implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.allSettled([...this.#announced.values()].map(a => a.disposeAsync()))
+  }
+
+  /** Resolves when nothing goes on behind answers any more: announcements end with the networks, so close those first. */
+  async settled(): Promise<void> {
     await Promise.allSettled(this.#tasks)
   }
 
