@@ -7,14 +7,15 @@ import { systemClock } from '../base/clock.ts'
 import { type Logger, silentLogger } from '../base/log.ts'
 import type { Identity } from '../identity/identity.ts'
 import { openIdentity } from '../identity/open.node.ts'
-import type { Host } from '../net/host.ts'
 import { lockFolder } from '../platform/files.node.ts'
 import type { Share, ShareIndex } from '../transfer/protocol.ts'
 import type { OfferProtocol } from '../wire/offer.ts'
 import type { Config } from './config.ts'
 import { DownloadMemory } from './download-memory.node.ts'
 import { openNetworks } from './networks.node.ts'
+import { type OpenedNetwork, openNetwork } from './open-network.node.ts'
 import type { NodeParts, Notices } from './parts.node.ts'
+import { FREE_ONLY } from './protocols.ts'
 import { RunningNode } from './running-node.node.ts'
 import type { KithNode } from './types.ts'
 import { withFreePorts } from './with-free-ports.ts'
@@ -35,7 +36,7 @@ export async function openNode(config: Config, options: OpenNodeOptions = {}): P
   stack.use(lockFolder(config.folders.data))
   const identity = await openIdentity(join(config.folders.data, 'identity'), { clock: systemClock })
   options.signal?.throwIfAborted()
-  const network = await openNetwork(stack, config, identity, log)
+  const network = await openNetwork(stack, config, { identity, log, staysUp: options.resume === true })
   options.signal?.throwIfAborted()
   const { openPayments } = await import('./payments.node.ts')
   const payments = stack.use(await openPayments({ clock: systemClock, log: log.child('pay'), rpc: network.host.rpc, identity }, config))
@@ -47,41 +48,11 @@ export async function openNode(config: Config, options: OpenNodeOptions = {}): P
   return node
 }
 
-interface Network {
-  readonly host: Host
-  readonly finder: NodeParts['finder']
-  readonly gate: NodeParts['gate']
-}
-
-async function openNetwork(stack: AsyncDisposableStack, config: Config, identity: Identity, log: Logger): Promise<Network> {
-  const [{ openHost }, { ScopeGate }, { dhtService }, { mdnsService }, { DhtFinder }, { openBootstrap }, { lookupName }] =
-    await Promise.all([
-      import('../net/host.node.ts'),
-      import('../net/scope-gate.ts'),
-      import('../discovery/dht.ts'),
-      import('../discovery/mdns.ts'),
-      import('../discovery/dht-finder.ts'),
-      import('../discovery/bootstrap.ts'),
-      import('../net/lookup.node.ts')
-    ])
-  const gate = new ScopeGate()
-  const netLog = log.child('net')
-  const dht = await dhtService({ gate })
-  const services = config.mdns ? { dht, mdns: await mdnsService({ gate, log: netLog }) } : { dht }
-  const open = (listen: readonly string[]) =>
-    openHost({ clock: systemClock, log: netLog, gate, peerPrivateKey: identity.peerPrivateKey }, { listen, services })
-  const host = stack.use(await withFreePorts(config, 'LISTEN_FAILED', free => open(listenOn(config, free))))
-  const finderDeps = { clock: systemClock, log: log.child('discovery'), gate, dht: host.services.dht, peerId: host.peerId }
-  const finder = stack.use(new DhtFinder(finderDeps))
-  stack.use(openBootstrap({ clock: systemClock, log: netLog, gate, host: host as unknown as Host, lookup: lookupName }, config.bootstrap))
-  return { host: host as unknown as Host, finder, gate }
-}
-
 async function openServing(
   stack: AsyncDisposableStack,
   config: Config,
   identity: Identity,
-  network: Network,
+  network: OpenedNetwork,
   payments: NodeParts['payments'],
   log: Logger
 ): Promise<NodeParts> {
@@ -159,18 +130,11 @@ async function openServing(
       { name: 'kith', port: 0, extra: new Uint8Array() },
       ...networks.all.map(n => n.endpoint(share))
     ]
-    return all.filter(e => e !== undefined).filter(e => names.includes(e.name))
+    const isFree = share.pricePerMb === 0n
+    return all.filter(e => e !== undefined).filter(e => names.includes(e.name) && (isFree || !FREE_ONLY.has(e.name)))
   }
   const offers = { rpc: network.host.rpc, clock: systemClock, signer, tickets, payments: payments.gate }
   stack.use(serveOffers(offers, shares))
   const protocols = [http.protocol, http.secureProtocol, ...networks.all.map(n => n.protocol), stream]
   return { config, log, identity, ...network, payments, shares, offers, httpPort: http.server.port, networks, protocols, notices }
-}
-
-function listenOn(config: Config, free: boolean): string[] {
-  const port = (n: number): number => (free ? 0 : n)
-  return config.listen.flatMap(ip => {
-    const base = ip.includes(':') ? `/ip6/${ip}` : `/ip4/${ip}`
-    return [`${base}/tcp/${port(config.ports.tcp)}`, `${base}/tcp/${port(config.ports.ws)}/ws`]
-  })
 }

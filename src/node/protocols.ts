@@ -5,7 +5,7 @@ import { defaultSeedingProtocols } from '../transfer/seeding-policy.ts'
 /** Every protocol a node speaks, in no order. */
 export const PROTOCOLS: readonly string[] = ['http', 'https', 'bittorrent', 'webtorrent', 'ed2k', 'kith']
 /** Those in which nobody says who is asking: they serve free files only. */
-const FREE_ONLY: ReadonlySet<string> = new Set(['ed2k', 'kith'])
+export const FREE_ONLY: ReadonlySet<string> = new Set(['ed2k', 'kith'])
 
 export interface Circumstances {
   readonly reachability: 'public' | 'private' | 'unknown'

@@ -50,6 +50,7 @@ export class RunningNode implements KithNode {
     stack.use(this.#desk)
     this.#shareDesk = new ShareDesk(parts, event => this.#emit(event))
     this.wallet = createWalletService(parts)
+    parts.host.events.on('addresses:changed', () => this.#shareDesk.announceAddresses(), this.#closing.signal)
     parts.notices.admitted = (fileId, bytes) => this.#onAdmitted(bytesToHex(fileId), bytes)
   }
 

@@ -61,6 +61,12 @@ export class ShareDesk implements AsyncDisposable {
     this.#track(announce())
   }
 
+  /** This node is reached elsewhere now: a relay gave it a slot, a port opened. */
+  announceAddresses(): void {
+    for (const { record, state } of this.#parts.shares.records())
+      if (state === 'seeding') this.#track(this.#parts.finder.announce(record.fileId))
+  }
+
   /** @throws FILE_NOT_FOUND, NOT_A_FILE, FILE_EMPTY, FILE_CHANGED, BAD_PRICE, BAD_NAME, PAYMENTS_OFF, UNKNOWN_PROTOCOL, CANCELLED */
   async share(request: ShareRequest, signal?: AbortSignal): Promise<ShareView> {
     const price = parseWei(request.pricePerMb ?? '0')
