@@ -103,8 +103,10 @@ export class Swarm implements AsyncDisposable {
       if (source) {
         await source.gone
         this.#sources.delete(source)
-        failures = source.served ? 0 : failures + 1
-        if (source.error?.code === 'SOURCE_LIED') failures = MAX_DIALS
+        const lied = source.error?.code === 'SOURCE_LIED'
+        // aMule now and then breaks an obfuscated stream: who has served well is tried again, but not for ever.
+        if (lied) failures = source.served ? failures + 1 : MAX_DIALS
+        else failures = source.served ? 0 : failures + 1
       }
       if (failures < MAX_DIALS) await clock.sleep(REDIAL_MS * 2 ** failures, signal).catch(() => {})
     }
