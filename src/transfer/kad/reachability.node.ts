@@ -1,0 +1,65 @@
+/**
+ * Whether TCP ports can be reached: other nodes are asked to try ours, and we try theirs. Only at the address from which they ask, after it has
+ * answered us, and never at ports of services.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { readCrypt } from '../ed2k/hello.ts'
+import { probeClient } from '../ed2k/server-probe.node.ts'
+import type { NamedScope } from '../ed2k/server-scope.ts'
+import type { Address } from './kad-socket.node.ts'
+import { CHECKERS, MAX_PROBES } from './limits.ts'
+import type { KadMessage } from './messages.ts'
+
+/** Packet C5 A8 over TCP: "your port can be reached". */
+const REACHED_OPCODE = 0xa8
+
+export interface ReachabilityDeps {
+  readonly clock: Clock
+  readonly scope: NamedScope
+  readonly clientHash: Uint8Array
+  /** Whether somebody is really at this address. */
+  prove(from: Address): Promise<boolean>
+  say(message: KadMessage, to: Address): void
+}
+
+export class Reachability {
+  readonly #deps: ReachabilityDeps
+  /** Hosts that we asked to try our port. */
+  readonly #asked = new Set<string>()
+  #probes = 0
+  #open = false
+
+  constructor(deps: ReachabilityDeps) {
+    this.#deps = deps
+  }
+
+  /** Somebody whom we asked has reached our port. */
+  get isOpen(): boolean {
+    return this.#open
+  }
+
+  asking(host: string): void {
+    this.#asked.add(host)
+    if (this.#asked.size > 2 * CHECKERS) this.#asked.delete(this.#asked.values().next().value!)
+  }
+
+  /** A node, or a client over TCP, says that it reached us. Counts when it was asked. */
+  reached(host: string): void {
+    this.#open ||= this.#asked.has(host)
+  }
+
+  /** Tries the port of who asks, and tells it when that worked. */
+  async check({ tcpPort, client, crypt }: Extract<KadMessage, { kind: 'check' }>, from: Address, signal: AbortSignal): Promise<void> {
+    const { clock, scope, clientHash, prove, say } = this.#deps
+    if (this.#probes >= MAX_PROBES || !scope.isUsable({ host: from.host, port: tcpPort })) return
+    this.#probes++
+    try {
+      if (!(await prove(from))) return
+      const target = { host: from.host, port: tcpPort, userHash: client, crypt: readCrypt(crypt) }
+      const isReached = await probeClient(target, { clock, ownHash: clientHash, thenSay: REACHED_OPCODE }, signal)
+      if (isReached) say({ kind: 'reached' }, from)
+    } finally {
+      this.#probes--
+    }
+  }
+}
