@@ -33,6 +33,8 @@ export const RTC_CLOSE_MS = 2_000
 /** Longest message we take, and longest we send whatever the other side takes: larger ones bring no speed. */
 export const MAX_CHANNEL_MESSAGE_BYTES: number = 256 * 1024
 export const SEND_MESSAGE_BYTES: number = 64 * 1024
+/** A description that takes no longer ones would have us cut every block to crumbs: it is refused. */
+export const MIN_CHANNEL_MESSAGE_BYTES = 1024
 /** What a description means that names no longest message (RFC 8841 §6.1). */
 export const DEFAULT_CHANNEL_MESSAGE_BYTES: number = 64 * 1024
 /** Bytes handed to the native library at once, and down to where it has to send before it gets more. */

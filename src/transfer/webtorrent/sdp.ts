@@ -5,7 +5,7 @@
  */
 import { KithError } from '../../base/errors.ts'
 import { MAX_SDP_BYTES } from '../../wire/rtc.ts'
-import { DEFAULT_CHANNEL_MESSAGE_BYTES, MAX_CANDIDATES, MAX_SDP_LINE_CHARS, MAX_SDP_LINES } from './limits.ts'
+import { DEFAULT_CHANNEL_MESSAGE_BYTES, MAX_CANDIDATES, MAX_SDP_LINE_CHARS, MAX_SDP_LINES, MIN_CHANNEL_MESSAGE_BYTES } from './limits.ts'
 
 export type Setup = 'actpass' | 'active' | 'passive'
 export type CandidateKind = 'host' | 'srflx' | 'prflx' | 'relay'
@@ -55,6 +55,8 @@ export function readDescription(text: string, type: 'offer' | 'answer'): Descrip
   if ((type === 'offer') !== (setup === 'actpass')) throw badSdp(`setup ${setup} in an ${type}`)
   const sctpPort = Number(need('sctp-port'))
   if (sctpPort === 0 || sctpPort > 65_535) throw badSdp('sctp-port')
+  const maxMessageBytes = Number(found.values.get('max-message-size') ?? DEFAULT_CHANNEL_MESSAGE_BYTES)
+  if (maxMessageBytes !== 0 && maxMessageBytes < MIN_CHANNEL_MESSAGE_BYTES) throw badSdp('max-message-size')
   return {
     ufrag: need('ice-ufrag'),
     pwd: need('ice-pwd'),
@@ -62,7 +64,7 @@ export function readDescription(text: string, type: 'offer' | 'answer'): Descrip
     setup,
     mid: need('mid'),
     sctpPort,
-    maxMessageBytes: Number(found.values.get('max-message-size') ?? DEFAULT_CHANNEL_MESSAGE_BYTES),
+    maxMessageBytes,
     candidates: found.candidates
   }
 }
