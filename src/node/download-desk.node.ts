@@ -114,9 +114,9 @@ export class DownloadDesk implements AsyncDisposable {
   /** What this home seeds is here already. @throws ALREADY_HERE */
   #refuseOwn(address: Address): void {
     if (address.kind !== 'kith') return
-    const own = this.#parts.shares.records().find(r => r.state === 'seeding' && equalBytes(r.record.fileId, address.link.fileId))
+    const own = this.#parts.shares.summaries().find(r => r.state === 'seeding' && equalBytes(r.summary.fileId, address.link.fileId))
     if (own)
-      throw new KithError('ALREADY_HERE', `this home shares that file already: ${own.record.path}`, {}, { hint: 'copy it from there' })
+      throw new KithError('ALREADY_HERE', `this home shares that file already: ${own.summary.path}`, {}, { hint: 'copy it from there' })
   }
 
   /** @throws UNKNOWN_DOWNLOAD */

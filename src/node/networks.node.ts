@@ -7,10 +7,9 @@ import { codeOf, textOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Rpc } from '../net/rpc.ts'
 import type { OpenedEd2k } from '../transfer/ed2k.node.ts'
-import { makeGrid } from '../transfer/grid.ts'
 import type { OtherSwarm } from '../transfer/plan-kith.node.ts'
 import type { Share, ShareIndex, TransferProtocol, UploadGate } from '../transfer/protocol.ts'
-import type { ShareRecord } from '../transfer/share-store.node.ts'
+import type { ShareSummary } from '../transfer/share-store.node.ts'
 import { type Torrents, torrentHashes } from '../transfer/torrents.node.ts'
 import type { openRtc, openRtcTracker } from '../transfer/webtorrent.node.ts'
 import type { OfferProtocol } from '../wire/offer.ts'
@@ -39,7 +38,7 @@ export interface Network {
   /** Entry of an offer; undefined while it is not served. */
   endpoint(share: Share): OfferProtocol | undefined
   /** Tells the network of a share until disposed. */
-  announce(record: ShareRecord): AsyncDisposable
+  announce(record: ShareSummary): AsyncDisposable
   /** The swarm of other programs for a file; undefined when there is no way to find any. */
   others(hints: Hints): OtherSwarm | undefined
 }
@@ -192,10 +191,8 @@ const entry = (name: string, port: number, extra: Uint8Array): OfferProtocol | u
   extra.length === 0 ? undefined : { name, port, extra }
 
 /** Every info-hash under which a share is served. */
-function hashesOf({ name, stamp, pieces, v2 }: ShareRecord): Uint8Array[] {
-  if (!pieces) return []
-  return split(torrentHashes({ name, grid: makeGrid(stamp.size), pieces, v2 }))
-}
+const hashesOf = ({ infoHash, infoHashV2, plainInfoHash }: ShareSummary): Uint8Array[] =>
+  [infoHash, infoHashV2?.subarray(0, 20), plainInfoHash].filter(h => h !== undefined)
 
 const split = (hashes: Uint8Array): Uint8Array[] =>
   hashes.length === 0 || hashes.length % 20 !== 0

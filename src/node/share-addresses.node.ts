@@ -5,13 +5,14 @@ import { bytesToHex } from '../base/bytes.ts'
 import { scopeOfIp } from '../net/address-scope.ts'
 import { formatEd2kLink } from '../transfer/ed2k.node.ts'
 import type { EncryptedStore } from '../transfer/encrypted-store.node.ts'
-import type { ShareRecord, ShareState } from '../transfer/share-store.node.ts'
-import { torrentOf, writeTorrent } from '../transfer/torrents.node.ts'
+import type { ShareRecord, ShareState, ShareSummary } from '../transfer/share-store.node.ts'
+import { magnetOf, torrentOf, writeTorrent } from '../transfer/torrents.node.ts'
 import type { NodeParts } from './parts.node.ts'
 import type { ShareView } from './types.ts'
 import { shareView } from './views.node.ts'
 
-type Torrent = ReturnType<typeof torrentOf>
+const TORRENT_PROTOCOLS = ['bittorrent', 'webtorrent']
+const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)
 
 export class ShareAddresses {
   readonly #parts: NodeParts
@@ -24,64 +25,56 @@ export class ShareAddresses {
     this.#folder = join(parts.config.folders.data, 'torrents')
   }
 
-  view(record: ShareRecord, state: ShareState = 'seeding', uploaded = 0): ShareView {
+  view(share: ShareSummary, state: ShareState = 'seeding', uploaded = 0): ShareView {
     const { host, httpPort } = this.#parts
-    const hosts = [
-      ...new Set(host.addresses().flatMap(a => (a.includes('/p2p-circuit') ? [] : (/^\/ip[46]\/([^/]+)\//.exec(a)?.[1] ?? []))))
-    ]
+    const addresses = host.addresses()
+    const relayed = addresses.filter(a => a.includes('/p2p-circuit'))
+    const direct = addresses.filter(a => !relayed.includes(a))
+    const hosts = [...new Set(direct.flatMap(a => /^\/ip[46]\/([^/]+)\//.exec(a)?.[1] ?? []))]
     // Sandboxes and test machines have nothing but documentation addresses, which nobody dials: then loopback serves this machine at least.
     const outer = hosts.filter(h => !['loopback', 'unusable'].includes(scopeOfIp(h)))
     const shown = outer.length > 0 ? outer : hosts
-    const direct = host.addresses().filter(a => a.includes('/tcp/') && !a.includes('/ws') && shown.some(h => a.includes(`/${h}/`)))
-    const relayed = host.addresses().filter(a => a.includes('/p2p-circuit'))
-    const withHttp = record.protocols.includes('http') && record.pricePerMb === 0n
-    const torrent = this.#torrentOf(record, shown)
-    const plain = torrent?.infoHashV2 ? this.#torrentOf(record, shown, true) : undefined
-    return shareView(record, {
+    const via = direct.filter(a => a.includes('/tcp/') && !a.includes('/ws') && shown.some(h => a.includes(`/${h}/`)))
+    const withHttp = share.protocols.includes('http') && share.pricePerMb === 0n
+    const torrent = TORRENT_PROTOCOLS.some(p => share.protocols.includes(p)) ? share : undefined
+    const trackers = [...share.trackers, ...this.#webTrackers(share, shown)]
+    const magnet = (infoHash: Uint8Array, infoHashV2?: Uint8Array): string => magnetOf({ infoHash, infoHashV2, name: share.name, trackers })
+    return shareView(share, {
       state,
       uploaded,
-      via: [...new Set([...direct.slice(0, 4), ...relayed.slice(0, 2)])],
-      magnet: torrent?.magnet,
-      httpUrls: withHttp ? shown.map(h => `http://${h.includes(':') ? `[${h}]` : h}:${httpPort}/${bytesToHex(record.fileId)}`) : [],
-      torrentPath: torrent && this.#pathOf(torrent),
-      plain: plain && { magnet: plain.magnet, torrentPath: this.#pathOf(plain) },
-      ed2k: this.#ed2kOf(record),
-      encrypted: this.#encrypted.find(record.path)
+      via: [...via.slice(0, 4), ...relayed.slice(0, 2)],
+      magnet: torrent?.infoHash && magnet(torrent.infoHash, torrent.infoHashV2),
+      httpUrls: withHttp ? shown.map(h => `http://${bracketed(h)}:${httpPort}/${bytesToHex(share.fileId)}`) : [],
+      torrentPath: torrent?.infoHash && this.#pathOf(torrent.infoHash),
+      plain: torrent?.plainInfoHash && { magnet: magnet(torrent.plainInfoHash), torrentPath: this.#pathOf(torrent.plainInfoHash) },
+      ed2k: this.#ed2kOf(share),
+      encrypted: this.#encrypted.find(share.path)
     })
   }
 
-  /** Writes the .torrent files of a share that has any. */
-  writeTorrents(record: ShareRecord): void {
-    for (const isPlain of [false, true]) {
-      const torrent = this.#torrentOf(record, [], isPlain)
-      if (torrent) writeTorrent(this.#folder, record.name, torrent.infoHash, torrent.bytes)
+  /** Writes the .torrent files of a share that has any: aria2 and Transmission 3 cannot read a hybrid. */
+  writeTorrents({ name, pieces, v2, protocols, stamp, trackers }: ShareRecord): void {
+    if (!pieces || !TORRENT_PROTOCOLS.some(p => protocols.includes(p))) return
+    for (const tree of v2 ? [v2, undefined] : [undefined]) {
+      const { infoHash, bytes } = torrentOf({ name, size: stamp.size, pieces, v2: tree, trackers })
+      writeTorrent(this.#folder, name, infoHash, bytes)
     }
   }
 
-  /**
-   * @param hosts at which browsers find our tracker; none for a file, which outlives addresses
-   * @param isPlain v1 only: aria2 and Transmission 3 cannot read a hybrid
-   */
-  #torrentOf(
-    { name, pieces, v2, protocols, stamp, trackers }: ShareRecord,
-    hosts: readonly string[],
-    isPlain = false
-  ): Torrent | undefined {
-    const isWeb = protocols.includes('webtorrent')
-    if (!pieces || !(isWeb || protocols.includes('bittorrent'))) return undefined
+  /** ws:// URLs of our own tracker, for browsers; in links only, since a file outlives addresses. */
+  #webTrackers({ protocols }: ShareSummary, hosts: readonly string[]): readonly string[] {
     const port = this.#parts.networks.webtorrent.service.opened?.tracker.port
-    const own = isWeb && port !== undefined ? hosts.map(h => `ws://${h.includes(':') ? `[${h}]` : h}:${port}`) : []
-    return torrentOf({ name, size: stamp.size, pieces, v2: isPlain ? undefined : v2, trackers: [...trackers, ...own] })
+    return port === undefined || !protocols.includes('webtorrent') ? [] : hosts.map(h => `ws://${bracketed(h)}:${port}`)
   }
 
-  #pathOf({ infoHash }: Torrent): string | undefined {
+  #pathOf(infoHash: Uint8Array): string | undefined {
     const suffix = `-${bytesToHex(infoHash).slice(0, 8)}.torrent`
     const found = listFolder(this.#folder).find(f => f.endsWith(suffix))
     return found && join(this.#folder, found)
   }
 
   /** Only free files are served over ed2k. */
-  #ed2kOf({ name, stamp, ed2k, protocols, pricePerMb }: ShareRecord): string | undefined {
+  #ed2kOf({ name, stamp, ed2k, protocols, pricePerMb }: ShareSummary): string | undefined {
     if (!ed2k || !protocols.includes('ed2k') || pricePerMb !== 0n) return undefined
     return formatEd2kLink({ name, size: stamp.size, hash: ed2k.hash, aich: ed2k.aich })
   }

@@ -10,7 +10,7 @@ import { parseAddress } from '../transfer/address.ts'
 import type { DigestWants } from '../transfer/digests.ts'
 import { EncryptedStore } from '../transfer/encrypted-store.node.ts'
 import { type CoreDigest, type FileDigest, type HashProgress, hashFile, stampOf } from '../transfer/hash-file.node.ts'
-import type { ShareRecord } from '../transfer/share-store.node.ts'
+import type { ShareRecord, ShareSummary } from '../transfer/share-store.node.ts'
 import { torrentOf } from '../transfer/torrents.node.ts'
 import { MAX_NAME_BYTES } from '../wire/limits.ts'
 import { parseWei } from '../wire/wei.ts'
@@ -50,21 +50,21 @@ export class ShareDesk implements AsyncDisposable {
 
   /** Publishes every share again; goes on in the background. */
   announceAll(): void {
-    const seeding = this.#parts.shares.records().filter(r => r.state === 'seeding')
-    const wanted = [...new Set(seeding.flatMap(r => r.record.protocols))]
+    const seeding = this.#parts.shares.summaries().filter(r => r.state === 'seeding')
+    const wanted = [...new Set(seeding.flatMap(r => r.summary.protocols))]
     const announce = async (): Promise<void> => {
       // Those that need no other protocol are announced at once.
-      for (const { record } of seeding) this.#track(this.#parts.finder.announce(record.fileId))
+      for (const { summary } of seeding) this.#track(this.#parts.finder.announce(summary.fileId))
       await this.#parts.networks.ready(wanted)
-      for (const { record } of seeding) this.#announce(record)
+      for (const { summary } of seeding) this.#announce(summary)
     }
     this.#track(announce())
   }
 
   /** This node is reached elsewhere now: a relay gave it a slot, a port opened. */
   announceAddresses(): void {
-    for (const { record, state } of this.#parts.shares.records())
-      if (state === 'seeding') this.#track(this.#parts.finder.announce(record.fileId))
+    for (const { summary, state } of this.#parts.shares.summaries())
+      if (state === 'seeding') this.#track(this.#parts.finder.announce(summary.fileId))
   }
 
   /** @throws FILE_NOT_FOUND, NOT_A_FILE, FILE_EMPTY, FILE_CHANGED, BAD_PRICE, BAD_NAME, PAYMENTS_OFF, UNKNOWN_PROTOCOL, CANCELLED */
@@ -89,7 +89,7 @@ export class ShareDesk implements AsyncDisposable {
   }
 
   all(): ShareView[] {
-    return this.#parts.shares.records().map(({ record, state, uploaded }) => this.#addresses.view(record, state, uploaded))
+    return this.#parts.shares.summaries().map(({ summary, state, uploaded }) => this.#addresses.view(summary, state, uploaded))
   }
 
   /** @throws UNKNOWN_SHARE, BAD_LINK */
@@ -172,7 +172,7 @@ export class ShareDesk implements AsyncDisposable {
   }
 
   /** In the DHTs, at trackers and servers: wherever this share is served. */
-  #announce(record: ShareRecord): void {
+  #announce(record: ShareSummary): void {
     this.#track(this.#parts.finder.announce(record.fileId))
     const hex = bytesToHex(record.fileId)
     if (this.#announced.has(hex)) return
@@ -211,6 +211,7 @@ function makeRecord({ request, path, name, protocols, price }: Task, digest: Fil
   const trackers = request.trackers ?? []
   const { pieces, v2, size } = digest
   const torrent = pieces ? torrentOf({ name, size, pieces, v2, trackers }) : undefined
+  const plain = torrent?.infoHashV2 && pieces ? torrentOf({ name, size, pieces, trackers }) : undefined
   return {
     ...digest,
     path,
@@ -218,6 +219,7 @@ function makeRecord({ request, path, name, protocols, price }: Task, digest: Fil
     mime: '',
     infoHash: torrent?.infoHash,
     infoHashV2: torrent?.infoHashV2,
+    plainInfoHash: plain?.infoHash,
     pricePerMb: price,
     protocols,
     trackers,

@@ -7,7 +7,7 @@ import { OfferedSource } from '../transfer/offered-source.ts'
 import type { SettlementView } from '../transfer/payment-gate.ts'
 import { displayName } from '../transfer/safe-name.ts'
 import { shortPeer } from '../transfer/seeders.ts'
-import type { ShareRecord, ShareState } from '../transfer/share-store.node.ts'
+import type { ShareState, ShareSummary } from '../transfer/share-store.node.ts'
 import type { SourceStats } from '../transfer/source-entry.ts'
 import { formatCid } from '../wire/cid.ts'
 import { formatLink, type Link } from '../wire/link.ts'
@@ -34,7 +34,7 @@ export interface ShareFacts {
   readonly encrypted: EncryptedEntry | undefined
 }
 
-export function shareView(r: ShareRecord, facts: ShareFacts): ShareView {
+export function shareView(r: ShareSummary, facts: ShareFacts): ShareView {
   return {
     fileId: bytesToHex(r.fileId),
     cid: formatCid(r.fileId),

@@ -1,5 +1,4 @@
 /** The wallet as the API and the CLI see it, over `pay` and the identity's recovery phrase. */
-import { bytesToHex } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
 import type { NodeParts } from './parts.node.ts'
 import type { WalletService } from './types.ts'
@@ -22,7 +21,7 @@ export function createWalletService({ payments, identity, shares }: Pick<NodePar
       const receipt = pay.receipt(receiptId)
       if (!receipt)
         throw new KithError('UNKNOWN_RECEIPT', 'there is no receipt with this id', {}, { hint: 'kith wallet receipts lists them' })
-      const found = shares.records().find(s => bytesToHex(s.record.fileId) === receipt.fileId)
+      const found = shares.record(receipt.fileId)
       if (!found) {
         throw new KithError(
           'HASHES_MISSING',
@@ -31,7 +30,7 @@ export function createWalletService({ payments, identity, shares }: Pick<NodePar
           { hint: 'kith share the file again, then ask for the proof' }
         )
       }
-      return pay.proof(receiptId, found.record.chunkHashes)
+      return pay.proof(receiptId, found.chunkHashes)
     }
   }
 }

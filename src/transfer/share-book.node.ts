@@ -12,7 +12,6 @@ import { MANIFEST_DOMAIN, manifestCodec } from '../wire/manifest.ts'
 import type { Offer, OfferProtocol } from '../wire/offer.ts'
 import type { Range } from '../wire/ranges.ts'
 import type { Signed } from '../wire/signed.ts'
-import { infoHashesOf } from './bittorrent/metainfo.ts'
 import type { ChunkCache } from './chunk-cache.ts'
 import type { DigestWants } from './digests.ts'
 import { FileReader } from './file-reader.node.ts'
@@ -22,7 +21,17 @@ import { HAVE_AGE_MS, MAX_SHARES, OFFER_LIFETIME_MS } from './limits.ts'
 import { makePage, pageTops } from './merkle.ts'
 import type { OfferedShare, OfferedShares, Signer } from './offers.ts'
 import type { Share, ShareIndex } from './protocol.ts'
-import { findShare, recordOf, SHARE_MIGRATIONS, type ShareRecord, type ShareRow, type ShareState, saveShare } from './share-store.node.ts'
+import {
+  findShare,
+  listShares,
+  recordOf,
+  SHARE_MIGRATIONS,
+  type ShareRecord,
+  type ShareRow,
+  type ShareState,
+  type ShareSummary,
+  saveShare
+} from './share-store.node.ts'
 import type { Terms } from './upload-gate.ts'
 
 export interface ShareBookDeps {
@@ -103,7 +112,18 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
   termsOf = (share: Share): Terms =>
     this.#active.get(bytesToHex(share.fileId))?.terms0 ?? { uploadLimit: undefined, creditBytes: undefined }
 
-  /** Everything that was shared and not unshared, with its state. */
+  /** Everything that was shared and not unshared, with its state, without the lists of hashes. */
+  summaries(): ReturnType<typeof listShares> {
+    return listShares(this.#db).map(s => ({ ...s, uploaded: s.uploaded + (this.#uploaded.get(bytesToHex(s.summary.fileId)) ?? 0) }))
+  }
+
+  /** One share with everything; undefined when it is not in the book. */
+  record(fileIdHex: string): ShareRecord | undefined {
+    const row = this.#db.get<ShareRow>('SELECT * FROM shares WHERE file_id = ?', Buffer.from(fileIdHex, 'hex'))
+    return row && recordOf(row)
+  }
+
+  /** The same with them: hundreds of KiB for each GiB that is shared. */
   records(): { readonly record: ShareRecord; readonly state: ShareState; readonly uploaded: number }[] {
     return this.#db.all<ShareRow>('SELECT * FROM shares ORDER BY added_at, file_id').map(row => ({
       record: recordOf(row),
@@ -136,13 +156,13 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
     return this.#activate(saveShare(this.#db, record))
   }
 
-  /** Forgets a share; the file is not touched. @returns the record, or undefined when there was none */
-  async remove(fileIdHex: string): Promise<ShareRecord | undefined> {
-    const found = this.records().find(r => bytesToHex(r.record.fileId) === fileIdHex)
+  /** Forgets a share; the file is not touched. @returns what it was, or undefined when there was none */
+  async remove(fileIdHex: string): Promise<ShareSummary | undefined> {
+    const found = this.summaries().find(r => bytesToHex(r.summary.fileId) === fileIdHex)
     if (!found) return undefined
-    this.#db.run('DELETE FROM shares WHERE file_id = ?', found.record.fileId)
+    this.#db.run('DELETE FROM shares WHERE file_id = ?', found.summary.fileId)
     await this.#deactivate(fileIdHex)
-    return found.record
+    return found.summary
   }
 
   /** Serves a running download's verified chunks until the returned function is called. Nothing when the file is shared anyway. */
@@ -316,12 +336,10 @@ function fullShare(record: ShareRecord, grid: Grid, reader: FileReader): Share {
 }
 
 function namesOf(record: ShareRecord): Names {
-  const { name, stamp, pieces, v2, ed2k, infoHash, infoHashV2 } = record
-  // The plain v1 torrent, which is served beside a hybrid, is not stored.
-  const made = infoHashesOf({ name, grid: makeGrid(stamp.size), pieces, v2 })
-  const hashes = [infoHash, infoHashV2?.subarray(0, 20), ...made].flatMap(h => (h ? [bytesToHex(h)] : []))
+  const { ed2k, infoHash, infoHashV2, plainInfoHash } = record
+  const hashes = [infoHash, infoHashV2?.subarray(0, 20), plainInfoHash].flatMap(h => (h ? [bytesToHex(h)] : []))
   return {
-    infoHashes: isOffered(record, TORRENT_PROTOCOLS) ? [...new Set(hashes)] : [],
+    infoHashes: isOffered(record, TORRENT_PROTOCOLS) ? hashes : [],
     ed2k: ed2k && isOffered(record, ['ed2k']) ? bytesToHex(ed2k.hash) : undefined
   }
 }
@@ -329,8 +347,8 @@ function namesOf(record: ShareRecord): Names {
 const TORRENT_PROTOCOLS: readonly string[] = ['bittorrent', 'webtorrent']
 const isOffered = (record: ShareRecord, protocols: readonly string[]): boolean => protocols.some(p => record.protocols.includes(p))
 
-/** A running download is served over HTTP, without limits of its own. */
-const PARTIAL = { uploadLimit: undefined, creditBytes: undefined, protocols: ['http'] }
+/** A running download is served over what needs no hashes but SHA-256, without limits of its own. */
+const PARTIAL = { uploadLimit: undefined, creditBytes: undefined, protocols: ['http', 'https', 'kith'] }
 
 /** The first MAX_RANGES ranges of chunks that can be served now. */
 function rangesOf({ grid, has }: Share): readonly Range[] {

@@ -92,7 +92,8 @@ const v2 = new Uint8Array(32).fill(2)
 
 test('a share is found by every name it has, only over protocols it is offered over, also after a restart', async () => {
   await using files = fixture()
-  const record = await files.record(ALL, { infoHash: v1, infoHashV2: v2 })
+  const plain1 = new Uint8Array(20).fill(0x31)
+  const record = await files.record(ALL, { infoHash: v1, infoHashV2: v2, plainInfoHash: plain1 })
   for (const restart of [false, true]) {
     await using book = await files.open()
     if (!restart) await book.add(record)
@@ -106,6 +107,7 @@ test('a share is found by every name it has, only over protocols it is offered o
     assert.deepEqual(found('bittorrent'), [true, true, true, false])
     assert.deepEqual(found('webtorrent'), [true, true, true, false])
     assert.deepEqual(found('ed2k'), [true, false, false, true])
+    assert.equal(bytesToHex(book.forProtocol('bittorrent').byInfoHash(bytesToHex(plain1))?.fileId ?? v1), id)
     for (const protocol of ['http', 'https', 'kith']) assert.deepEqual(found(protocol), [true, false, false, false])
     assert.deepEqual(found('gopher'), [false, false, false, false])
     const { pieces, v2: tree, ed2k } = book.byFileId(id)!

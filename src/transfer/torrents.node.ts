@@ -86,6 +86,14 @@ export function torrentOf({ name, size, pieces, v2, trackers }: TorrentContent):
   return { infoHash, infoHashV2, bytes, magnet: formatMagnet({ infoHash, infoHashV2, name, trackers }) }
 }
 
+/** Magnet link of a torrent that is known by its hashes. */
+export const magnetOf = (torrent: {
+  readonly infoHash: Uint8Array
+  readonly infoHashV2?: Uint8Array | undefined
+  readonly name: string
+  readonly trackers: readonly string[]
+}): string => formatMagnet(torrent)
+
 /** Writes `<name>-<hash>.torrent` into a folder of its own. @returns its path */
 export function writeTorrent(folder: string, name: string, infoHash: Uint8Array, bytes: Uint8Array): string {
   makePrivateFolder(folder)
