@@ -32,8 +32,8 @@ const { metafile } = await build({
   platform: 'node',
   target: 'node24',
   banner: { js: REQUIRE },
-  // Accelerators of ws that need a compiler; it works without.
-  external: ['bufferutil', 'utf-8-validate'],
+  // Accelerators of ws that need a compiler; it works without. WebRTC's native library comes as an optional dependency.
+  external: ['bufferutil', 'utf-8-validate', 'node-datachannel'],
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'none',

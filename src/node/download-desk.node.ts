@@ -8,6 +8,7 @@ import { Download, type DownloadDeps } from '../transfer/download.node.ts'
 import type { FileSecret } from '../transfer/file-cipher.node.ts'
 import { MAX_DOWNLOADS } from '../transfer/limits.ts'
 import type { Plan } from '../transfer/plan.node.ts'
+import type { TorrentPlanDeps } from '../transfer/plan-torrent.node.ts'
 import type { TransferProtocol } from '../transfer/protocol.ts'
 import { createThrottle, type Throttle } from '../transfer/throttle.ts'
 import type { Link } from '../wire/link.ts'
@@ -180,7 +181,11 @@ export class DownloadDesk implements AsyncDisposable {
       import('../transfer/torrents.node.ts')
     ])
     const given = { peers: readPeers(hints.peers), trackers: hints.trackers, trust: 'given' as const }
-    return await planTorrent({ bittorrent: networks.bittorrent.opened.protocol, given }, address, signal)
+    const { webtorrent } = networks
+    const joinWeb: TorrentPlanDeps['joinWeb'] = allowed.includes(webtorrent.protocol)
+      ? (torrent, found, context) => webtorrent.joinTorrent(torrent, found, hints, context)
+      : undefined
+    return await planTorrent({ bittorrent: networks.bittorrent.opened.protocol, given, joinWeb }, address, signal)
   }
 
   async #planKith(

@@ -7,8 +7,9 @@ import { codeOf, textOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Rpc } from '../net/rpc.ts'
 import type { OpenedEd2k } from '../transfer/ed2k.node.ts'
+import type { FeedContext } from '../transfer/plan.node.ts'
 import type { OtherSwarm } from '../transfer/plan-kith.node.ts'
-import type { Share, ShareIndex, TransferProtocol, UploadGate } from '../transfer/protocol.ts'
+import type { Share, ShareIndex, Source, TransferProtocol, UploadGate } from '../transfer/protocol.ts'
 import type { ShareSummary } from '../transfer/share-store.node.ts'
 import { type Torrents, torrentHashes } from '../transfer/torrents.node.ts'
 import type { openRtc, openRtcTracker } from '../transfer/webtorrent.node.ts'
@@ -59,7 +60,11 @@ export interface Networks {
   /** Opens what serves these protocols; one that cannot be opened is left out, with a warning. */
   ready(protocols: readonly string[]): Promise<void>
   readonly bittorrent: Network & { readonly opened: Torrents }
-  readonly webtorrent: Network & { readonly service: Service<OpenedRtc> }
+  readonly webtorrent: Network & {
+    readonly service: Service<OpenedRtc>
+    /** Joins the swarm of a torrent at WebSocket trackers that it, or the user, named; undefined without any. */
+    joinTorrent(torrent: WebTorrentOf, found: readonly string[], hints: Hints, context: FeedContext): AsyncDisposable | undefined
+  }
   readonly ed2k: Network & { readonly service: Service<OpenedEd2k> }
 }
 
@@ -145,6 +150,19 @@ function webTorrent(stack: AsyncDisposableStack, deps: NetworkDeps, config: Conf
         return together(split(extra).map(hash => openRtcOthers(protocol, { trackers: web }, hash, context)))
       }
       return { protocol: 'webtorrent', open: (extra, context) => later(join(extra, context), log) }
+    },
+    joinTorrent: (torrent, found, hints, context) => {
+      const given = [...configured, ...hints.trackers.filter(isWeb)]
+      if (given.length + found.length === 0) return undefined
+      const onSource = (source: Source): void => {
+        if (!context.add(source)) void source[Symbol.asyncDispose]()
+      }
+      const join = async (): Promise<AsyncDisposable> => {
+        const { protocol } = await service.open()
+        const also = { trackers: given, trust: 'given' as const }
+        return protocol.openSwarm({ torrent, trackers: found, trust: 'found', also, left: () => context.bytesLeft(), onSource })
+      }
+      return later(join(), log)
     }
   }
 }
@@ -202,6 +220,9 @@ const split = (hashes: Uint8Array): Uint8Array[] =>
 const together = (parts: readonly AsyncDisposable[]): AsyncDisposable => ({
   [Symbol.asyncDispose]: async () => void (await Promise.all(parts.map(p => p[Symbol.asyncDispose]())))
 })
+
+/** What is known of a torrent before its swarm is joined. */
+type WebTorrentOf = Parameters<OpenedRtc['protocol']['openSwarm']>[0]['torrent']
 
 /** Something that is still being opened. */
 function later(opening: Promise<AsyncDisposable>, log: Logger): AsyncDisposable {

@@ -21,6 +21,8 @@ export interface TorrentPlanDeps {
   readonly bittorrent: BitTorrent
   /** Peers and trackers that the user named: they may be on this machine or network. */
   readonly given: PeerHints
+  /** Joins the swarm of browsers at WebSocket trackers; undefined: not over WebTorrent. */
+  readonly joinWeb?: ((torrent: Metainfo, trackers: readonly string[], context: FeedContext) => AsyncDisposable | undefined) | undefined
 }
 
 /** @throws FILE_NOT_FOUND, BAD_TORRENT, BAD_MAGNET, BENCODE_ERROR, NO_SOURCES, CANCELLED */
@@ -46,7 +48,7 @@ export async function planTorrent(
     rootIsTrusted: false,
     torrent: { infoHash, pieces: pieces ?? new Uint8Array() },
     files: metainfo.multiFile ? filesOf(metainfo) : undefined,
-    feed: (context, feedSignal) => feed(deps, metainfo, magnet?.peers ?? [], context, feedSignal)
+    feed: (context, feedSignal) => feed(deps, metainfo, magnet, context, feedSignal)
   }
 }
 
@@ -88,7 +90,8 @@ async function fetchMetainfo({ bittorrent, given }: TorrentPlanDeps, magnet: Mag
   } catch (cause) {
     if (signal.aborted) throw new KithError('CANCELLED', 'stopped', {}, { cause })
     if (!(cause instanceof KithError) || cause.code !== 'METADATA_FAILED') throw cause
-    const hint = 'name a tracker with --tracker or a peer with --peer; public trackers and the public DHT are off'
+    const hint =
+      'name a tracker with --tracker, a peer with --peer or a DHT with --dht-bootstrap; public ones are off unless --public is given'
     throw new KithError('NO_SOURCES', 'no peer gave the metadata of this magnet link', {}, { cause, hint })
   }
 }
@@ -126,19 +129,21 @@ function filesOf({ files }: Metainfo): NonNullable<Plan['files']> {
 }
 
 async function feed(
-  { bittorrent, given }: TorrentPlanDeps,
+  { bittorrent, given, joinWeb }: TorrentPlanDeps,
   torrent: Metainfo,
-  peers: PeerHints['peers'],
+  magnet: Magnet | undefined,
   context: FeedContext,
   signal: AbortSignal
 ): Promise<void> {
+  await using _web = torrent.private ? undefined : joinWeb?.(torrent, magnet?.webTrackers ?? torrent.webTrackers ?? [], context)
   await using _ = bittorrent.openSwarm({
     torrent,
     trackers: torrent.trackers,
-    peers: peers ?? [],
+    peers: magnet?.peers ?? [],
     trust: 'found',
     also: given,
     left: () => context.bytesLeft(),
+    note: text => context.note(text),
     onSource: source => {
       if (!context.add(source)) void source[Symbol.asyncDispose]()
     }

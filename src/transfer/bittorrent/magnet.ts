@@ -2,7 +2,7 @@
 import { base32ToBytes, bytesToHex, equalBytes, hexToBytes } from '../../base/bytes.ts'
 import { KithError } from '../../base/errors.ts'
 import { MAX_MAGNET_CHARS, MAX_MAGNET_PARAMS, MAX_MAGNET_PEERS, MAX_TRACKERS, MAX_WEB_SEEDS } from './limits.ts'
-import { formatPeerAddress, keepTrackers, keepWebSeeds, type PeerAddress, parsePeerAddress } from './urls.ts'
+import { formatPeerAddress, keepTrackers, keepWebSeeds, keepWebTrackers, type PeerAddress, parsePeerAddress } from './urls.ts'
 
 export interface Magnet {
   /** 20 bytes by which peers and trackers know the torrent: the v1 info-hash; of a link without one, `infoHashV2` cut. */
@@ -12,6 +12,8 @@ export interface Magnet {
   /** Display name: remote text. */
   readonly name: string | undefined
   readonly trackers: readonly string[]
+  /** Trackers of WebTorrent. */
+  readonly webTrackers?: readonly string[]
   readonly webSeeds: readonly string[]
   /** Peers named in the link; checked like any other address before they are dialled. */
   readonly peers: readonly PeerAddress[]
@@ -49,6 +51,7 @@ export function parseMagnet(text: string): Magnet {
     infoHashV2: v2,
     name,
     trackers: keepTrackers(found.tr, MAX_TRACKERS),
+    webTrackers: keepWebTrackers(found.tr, MAX_TRACKERS),
     webSeeds: keepWebSeeds(found.ws, MAX_WEB_SEEDS),
     peers: found['x.pe']
       .slice(0, MAX_MAGNET_PEERS)

@@ -22,7 +22,7 @@ import {
   MIN_PIECE_BYTES
 } from './limits.ts'
 import { attributesOf, badTorrent as bad, cleanPart, lossyText } from './torrent-text.ts'
-import { keepTrackers, keepWebSeeds } from './urls.ts'
+import { keepTrackers, keepWebSeeds, keepWebTrackers } from './urls.ts'
 
 export interface TorrentFile {
   /** Parts of the path below the download folder; never empty, no "..", no separators. */
@@ -52,6 +52,8 @@ export interface Metainfo {
   readonly trackers: readonly string[]
   /** The same in the order of BEP 12, when the torrent has one; undefined: a single tracker, or a magnet link. */
   readonly trackerTiers?: readonly (readonly string[])[] | undefined
+  /** Trackers of WebTorrent. */
+  readonly webTrackers?: readonly string[]
   readonly webSeeds: readonly string[]
 }
 
@@ -64,7 +66,8 @@ export function parseTorrent(bytes: Uint8Array): Metainfo {
   const announce = [root.get('announce') ?? [], ...(root.list('announce-list') ?? [])]
   const webSeeds = keepWebSeeds(texts([root.get('url-list') ?? []]), MAX_WEB_SEEDS)
   const trackers = keepTrackers(texts(announce), MAX_TRACKERS)
-  const torrent = { ...readInfo(info, trackers, webSeeds), trackerTiers: tiersOf(root.list('announce-list'), trackers) }
+  const webTrackers = keepWebTrackers(texts(announce), MAX_TRACKERS)
+  const torrent = { ...readInfo(info, trackers, webSeeds), webTrackers, trackerTiers: tiersOf(root.list('announce-list'), trackers) }
   const layers = root.get('piece layers')
   if (!torrent.v2 || layers === undefined) return torrent
   if (!(layers instanceof BDict)) throw bad('piece layers')

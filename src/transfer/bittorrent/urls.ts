@@ -10,6 +10,9 @@ export interface PeerAddress {
 /** Trackers we can talk to (http, https, udp), each once, at most `max`; the rest is left out. */
 export const keepTrackers = (urls: Iterable<string>, max: number): string[] => keep(urls, /^(https?|udp):\/\//i, max)
 
+/** Trackers of WebTorrent (ws, wss), each once, at most `max`. */
+export const keepWebTrackers = (urls: Iterable<string>, max: number): string[] => keep(urls, /^wss?:\/\//i, max)
+
 /** Web seeds (http, https), each once, at most `max`; the rest is left out. */
 export const keepWebSeeds = (urls: Iterable<string>, max: number): string[] => keep(urls, /^https?:\/\//i, max)
 
