@@ -46,12 +46,13 @@ export function parseMagnet(text: string): Magnet {
   const [v2] = hashes.btmh.values()
   const infoHash = v1 ?? v2?.slice(0, 20)
   if (!infoHash) throw bad('no info-hash')
+  const web = keepWebTrackers(found.tr, MAX_TRACKERS)
   return {
     infoHash,
     infoHashV2: v2,
     name,
     trackers: keepTrackers(found.tr, MAX_TRACKERS),
-    webTrackers: keepWebTrackers(found.tr, MAX_TRACKERS),
+    ...(web.length > 0 ? { webTrackers: web } : {}),
     webSeeds: keepWebSeeds(found.ws, MAX_WEB_SEEDS),
     peers: found['x.pe']
       .slice(0, MAX_MAGNET_PEERS)
@@ -70,6 +71,7 @@ export function formatMagnet(magnet: Pick<Magnet, 'infoHash'> & Partial<Magnet>)
     `magnet:?${[...v1, ...v2].join('&')}` +
     (magnet.name === undefined ? '' : part('dn', magnet.name.toWellFormed())) +
     (magnet.trackers ?? []).map(t => part('tr', t)).join('') +
+    (magnet.webTrackers ?? []).map(t => part('tr', t)).join('') +
     (magnet.webSeeds ?? []).map(w => part('ws', w)).join('') +
     (magnet.peers ?? []).map(p => part('x.pe', formatPeerAddress(p))).join('')
   )
