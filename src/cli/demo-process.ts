@@ -1,6 +1,7 @@
 /** Real processes for the demo: each a `kith` command of its own with a home of its own, speaking JSON lines. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { join } from 'node:path'
+import { getCompileCacheDir } from 'node:module'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { KithError } from '../base/errors.ts'
 
@@ -74,7 +75,10 @@ export class DemoProcess implements AsyncDisposable {
 export function startKith(name: string, home: string, args: readonly string[]): DemoProcess {
   const up = import.meta.url.endsWith('.ts') ? ['..', '..'] : ['..']
   const bin = join(import.meta.dirname, ...up, 'bin', 'kith.mjs')
-  const env = { ...process.env, KITH_HOME: home, NO_COLOR: '1', KITH_LAUNCHED: '1' }
+  // Homes that are new have no compiled code yet: lend them ours.
+  const cache = getCompileCacheDir()
+  const lent = cache === undefined ? {} : { NODE_COMPILE_CACHE: dirname(cache) }
+  const env = { ...process.env, ...lent, KITH_HOME: home, NO_COLOR: '1', KITH_LAUNCHED: '1' }
   const child = spawn(process.execPath, [bin, ...args, '--json'], { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
   child.channel?.unref()
   return new DemoProcess(name, child)

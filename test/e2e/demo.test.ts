@@ -1,4 +1,4 @@
-/** The main job, as `npm run demo` runs it: real processes, a real chain, a real kill. */
+/** The main job, as `npm run demo` runs it: real processes, four protocols, a real chain, a real kill. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
@@ -53,7 +53,9 @@ test('the demo finds, fetches, survives a kill, verifies and pays; and leaves no
     s.sources.reduce((n, x) => n + BigInt(x.paidWei), 0n),
     BigInt(s.settlement.totalWei)
   )
-  assert.ok(new Set(s.sources.map(x => x.protocol)).size >= 2, 'two protocols delivered')
+  const protocolsOf = (some: Summary['sources']): number => new Set(some.map(x => x.protocol)).size
+  assert.equal(protocolsOf(s.sources), 4, 'four protocols delivered')
+  assert.equal(protocolsOf(s.sources.filter(x => x.paidWei !== '0')), 2, 'two of them for money')
   assert.ok(
     s.sources.some(x => x.peer === s.killed && x.bytes > 0),
     'the killed seeder had delivered'

@@ -10,7 +10,7 @@ interface DemoOptions {
 export const register: Register = (program, act) => {
   program
     .command('demo')
-    .description('see it all at work: seeders, a download from all of them, one killed half-way, everybody paid')
+    .description('see it all at work: four protocols, a download from all at once, one seeder killed, payment in one go')
     .option('--size <size>', 'size of the file', '256MiB')
     .option('--full-speed', 'do not limit the upload of each seeder')
     .addHelpText('after', '\nExamples:\n  kith demo\n  kith demo --size 64MiB --json')
