@@ -3,7 +3,7 @@ import test from 'node:test'
 import fc from 'fast-check'
 import { hasCode, KithError } from '../base/errors.ts'
 import { resolveAndCheck } from './address-filter.node.ts'
-import { checkPort, checkUrl, classOfAddress, PUBLIC_ONLY, parseIpv6 } from './address-filter.ts'
+import { checkEndpoint, checkPort, checkUrl, classOfAddress, PUBLIC_ONLY, parseIpv6 } from './address-filter.ts'
 
 const USER = { allowPrivate: true, allowLoopback: true }
 /** HT8: spellings by which filters were passed elsewhere. */
@@ -177,4 +177,19 @@ test('any text is checked or refused with a code', () => {
       }
     )
   )
+})
+
+test('HT8: an endpoint of an offer is an IP literal and a port for files; nothing, which the platform takes for this machine, is neither', () => {
+  for (const host of ['192.0.2.1', '2001:db8::1', '127.0.0.1']) checkEndpoint(host, 4801)
+  for (const host of ['', 'localhost', 'example.org', '127.1', '::1%lo'])
+    assert.throws(
+      () => checkEndpoint(host, 4801),
+      (e: unknown) => hasCode(e, 'FORBIDDEN_ADDRESS'),
+      host
+    )
+  for (const port of [0, 22, 6379, 65_536])
+    assert.throws(
+      () => checkEndpoint('192.0.2.1', port),
+      (e: unknown) => hasCode(e, 'URL_FORBIDDEN')
+    )
 })

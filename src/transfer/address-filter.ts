@@ -43,6 +43,25 @@ export function checkPort(port: number): void {
   if (!ok) throw forbidden('this port is not for files', { port: String(port) })
 }
 
+/**
+ * Where a seeder's offer may lead: the IP literal at which the seeder was authenticated, and a port for files. An empty host would be this
+ * machine to the platform. @throws FORBIDDEN_ADDRESS, URL_FORBIDDEN
+ */
+export function checkEndpoint(host: string, port: number): void {
+  if (!isIpv4(host) && !parseIpv6(host)) throw new KithError('FORBIDDEN_ADDRESS', 'an endpoint is an IP address, not a name', { host })
+  checkPort(port)
+}
+
+/** checkPort as a question. */
+export function isFilePort(port: number): boolean {
+  try {
+    checkPort(port)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** @throws FORBIDDEN_ADDRESS unless the policy lets this class pass */
 export function checkClass(kind: AddressClass, policy: AddressPolicy, host: string): void {
   if (kind === 'public' || (kind === 'private' && policy.allowPrivate) || (kind === 'loopback' && policy.allowLoopback)) return

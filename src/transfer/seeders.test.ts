@@ -34,7 +34,10 @@ interface World {
 }
 
 /** @param fails keys ("http A") that cannot be opened, and with which code */
-function openWorld(fails: Readonly<Record<string, string>> = {}, options: { choice?: ProtocolChoice; host?: string } = {}): World {
+function openWorld(
+  fails: Readonly<Record<string, string>> = {},
+  options: { choice?: ProtocolChoice; host?: string; addressOf?: () => string | undefined } = {}
+): World {
   const opened: string[] = []
   const endpoints: Endpoint[] = []
   const live = new Map<string, Source>()
@@ -72,7 +75,7 @@ function openWorld(fails: Readonly<Record<string, string>> = {}, options: { choi
       tickets.asked++
       return encode(ticketAnswer, { id: new Uint8Array(16), key: new Uint8Array(32), expiresAt: Date.now() + 3_600_000 })
     },
-    addressOf: () => options.host ?? '192.0.2.1'
+    addressOf: options.addressOf ?? (() => options.host ?? '192.0.2.1')
   }
   const sign = async (_: string, body: Uint8Array) => ({ body, signer: new Uint8Array(32), signature: new Uint8Array(64) })
   const signer = { instanceKey: new Uint8Array(32), peerId: PEER_A, certificate: new Uint8Array(), sign }
@@ -121,7 +124,7 @@ function openWorld(fails: Readonly<Record<string, string>> = {}, options: { choi
   }
 }
 
-function offerOf(peer: string, names: readonly string[], pricePerMb: bigint): FetchedOffer {
+function offerOf(peer: string, names: readonly string[], pricePerMb: bigint, ports: Readonly<Record<string, number>> = {}): FetchedOffer {
   const offer = {
     fileId: new Uint8Array(32),
     root: new Uint8Array(32),
@@ -134,7 +137,11 @@ function offerOf(peer: string, names: readonly string[], pricePerMb: bigint): Fe
     chainId: 0,
     wallet: new Uint8Array(20),
     chunks: undefined,
-    protocols: names.map(name => ({ name, port: name === 'kith' || name === 'webtorrent' ? 0 : 1, extra: new Uint8Array() }))
+    protocols: names.map(name => ({
+      name,
+      port: name === 'kith' || name === 'webtorrent' ? 0 : (ports[name] ?? 4001),
+      extra: new Uint8Array()
+    }))
   }
   const peerId = pricePerMb === 0n ? peer : PEER_A
   return { offer, seeder: peer, hash: new Uint8Array(), peerId, addresses: [], manifest: undefined, raw: new Uint8Array() }
@@ -228,6 +235,25 @@ test('a seeder behind a relay is reached by its own stream, or WebTorrent', asyn
   await opens(world, 'kith A')
   assert.deepEqual(world.opened, ['webtorrent A', 'kith A'])
   assert.equal(world.endpoints[0]!.host, '')
+})
+
+test('HT8: a seeder that hangs up between two protocols does not lead to this machine', async () => {
+  const world: World = openWorld({ http: 'SOURCE_LOST' }, { addressOf: () => (world.opened.length === 0 ? '192.0.2.1' : undefined) })
+  world.use('A', ['http', 'bittorrent', 'ed2k'])
+  await world.seeders.settled()
+  assert.deepEqual(world.opened, ['http A'])
+  assert.deepEqual(
+    world.endpoints.map(e => e.host),
+    ['192.0.2.1']
+  )
+  assert.deepEqual(world.askedAgain, ['A'])
+})
+
+test('HT10: ports of other services are not asked for files over any protocol', async () => {
+  const world = openWorld()
+  world.seeders.use(offerOf('A', ['http', 'https', 'bittorrent', 'ed2k'], 0n, { http: 25, https: 22, bittorrent: 6379, ed2k: 4003 }))
+  await opens(world, 'ed2k A')
+  assert.deepEqual(world.opened, ['ed2k A'])
 })
 
 test('nothing that may be used is said in words', async () => {

@@ -7,6 +7,7 @@
  * A protocol that failed with several seeders and worked with none (an ISP blocks it) is tried last by all of them from then on.
  */
 import { codeOf, KithError, textOf } from '../base/errors.ts'
+import { isFilePort } from './address-filter.ts'
 import { HOSTLESS, orderProtocols } from './download-policy.ts'
 import type { Grid } from './grid.ts'
 import { MAX_SWITCHES } from './limits.ts'
@@ -204,7 +205,7 @@ export class Seeders {
 
   /** What it offers and we speak. */
   #offeredBy({ offer }: FetchedOffer): string[] {
-    const can = offer.protocols.filter(p => p.port > 0 || HOSTLESS.has(p.name)).map(p => p.name)
+    const can = offer.protocols.filter(p => HOSTLESS.has(p.name) || isFilePort(p.port)).map(p => p.name)
     return can.filter(name => this.#deps.protocols.some(p => p.name === name))
   }
 
@@ -235,8 +236,12 @@ export class Seeders {
     const failures: unknown[] = []
     for (const name of this.#order(seeder)) {
       const protocol = this.#deps.protocols.find(p => p.name === name)
+      if (!protocol || seeder.tried.has(name)) continue
       const endpoint = this.#endpointOf(offer, name, ticket)
-      if (!protocol || !endpoint || seeder.tried.has(name)) continue
+      if (!endpoint) {
+        failures.push(new KithError('SOURCE_LOST', 'it is not connected any more, so its ports lead nowhere'))
+        continue
+      }
       seeder.tried.add(name)
       try {
         const source = new OfferedSource(await protocol.openSource(endpoint, this.#signal), offer)
@@ -260,10 +265,11 @@ export class Seeders {
     throw failures.find(error => MAY_PASS.has(codeOf(error))) ?? failures.at(-1) ?? nothing
   }
 
+  /** undefined when the protocol needs an address and the seeder has none (any more): it may hang up between two attempts. */
   #endpointOf({ offer, peerId, seeder }: FetchedOffer, name: string, ticket: Ticket | undefined): Endpoint | undefined {
     const entry = offer.protocols.find(p => p.name === name)
     const host = this.#deps.rpc.addressOf(peerId) ?? ''
-    if (!entry) return undefined
+    if (!entry || (host === '' && !HOSTLESS.has(name))) return undefined
     const { fileId } = offer
     return { host, peerId, port: entry.port, extra: entry.extra, fileId, grid: this.#context.grid, seeder, ticket }
   }

@@ -1,6 +1,7 @@
 /** BitTorrent as the rest of `transfer` sees it: one object that serves shares, opens sources and (swarm.node.ts) joins swarms. */
 import { KithError } from '../../base/errors.ts'
 import { resolveAndCheck } from '../address-filter.node.ts'
+import { checkEndpoint } from '../address-filter.ts'
 import { type Grid, makeGrid } from '../grid.ts'
 import type { ProbeOptions } from '../http/probe.node.ts'
 import { httpProtocol } from '../http/source.node.ts'
@@ -157,10 +158,11 @@ export class BitTorrent implements TransferProtocol {
 
   /**
    * Connects to one seeder. `endpoint.extra` is the info-hash. Resolves when the peer has unchoked us, or after two seconds as it is.
-   * @throws SOURCE_LOST, SOURCE_LIED
+   * @throws SOURCE_LOST, SOURCE_LIED, FORBIDDEN_ADDRESS, URL_FORBIDDEN
    */
   async openSource(endpoint: Endpoint, signal: AbortSignal): Promise<Source> {
     const { host, port, grid, ticket, seeder, extra } = endpoint
+    checkEndpoint(host, port)
     if (extra.length === 0 || extra.length % 20 !== 0) throw new KithError('SOURCE_LIED', 'the offer has no info-hash')
     const infoHash = extra.subarray(0, 20) // the others are for programs that cannot read a hybrid
     const session = await this.#hub.dial({ host, port }, { infoHash, grid, ticket }, signal)

@@ -1,6 +1,7 @@
-/** The TCP port where peers reach us, with its caps: 200 connections, 8 from one address. */
+/** The TCP port where peers reach us, with its caps: 200 connections, 8 from one address (an IPv6 /64 counts as one). */
 import { createServer, type Socket } from 'node:net'
 import { KithError } from '../../base/errors.ts'
+import { rateKeyOf } from '../../net/address-scope.ts'
 import type { PeerHub } from './hub.node.ts'
 import { MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS } from './limits.ts'
 import { formatPeerAddress } from './urls.ts'
@@ -38,19 +39,20 @@ export async function openListener(hub: PeerHub, options: ListenerOptions = {}):
     socket.on('error', () => socket.destroy())
     const { remoteAddress = '', remotePort = 0 } = socket
     const ip = remoteAddress.replace(/^::ffff:/, '')
-    const count = countsByAddress.get(ip) ?? 0
+    const key = rateKeyOf(ip)
+    const count = countsByAddress.get(key) ?? 0
     const exempt = o.exemptLoopback && (ip.startsWith('127.') || ip === '::1')
     if (sockets.size >= o.maxConnections || (count >= o.maxPerAddress && !exempt)) {
       socket.destroy()
       return
     }
     sockets.add(socket)
-    countsByAddress.set(ip, count + 1)
+    countsByAddress.set(key, count + 1)
     socket.on('close', () => {
       sockets.delete(socket)
-      const left = countsByAddress.get(ip)! - 1
-      if (left > 0) countsByAddress.set(ip, left)
-      else countsByAddress.delete(ip)
+      const left = countsByAddress.get(key)! - 1
+      if (left > 0) countsByAddress.set(key, left)
+      else countsByAddress.delete(key)
     })
     hub.accept(socket, formatPeerAddress({ host: ip, port: remotePort }))
   })

@@ -1,6 +1,7 @@
 /** eDonkey as the rest of `transfer` sees it: one object that serves shares, opens sources, joins swarms and fetches hash sets. */
 import { KithError } from '../../base/errors.ts'
 import { resolveAndCheck } from '../address-filter.node.ts'
+import { checkEndpoint } from '../address-filter.ts'
 import { type Grid, makeGrid } from '../grid.ts'
 import type { Endpoint, Source, TransferProtocol } from '../protocol.ts'
 import { fetchHashSet, type HashSetRequest } from './hash-set.node.ts'
@@ -97,10 +98,11 @@ export class Ed2k implements TransferProtocol {
   /**
    * Connects to one seeder. `endpoint.extra` is the eDonkey hash. Resolves when the client serves us, or put us in its queue, or after
    * two seconds as it is.
-   * @throws SOURCE_LOST, SOURCE_LIED
+   * @throws SOURCE_LOST, SOURCE_LIED, FORBIDDEN_ADDRESS, URL_FORBIDDEN
    */
   async openSource(endpoint: Endpoint, signal: AbortSignal): Promise<Source> {
     const { host, port, grid, ticket, seeder, extra: hash } = endpoint
+    checkEndpoint(host, port)
     if (hash.length !== 16) throw new KithError('SOURCE_LIED', 'the offer has no eDonkey hash')
     const hub = this.#hub
     const connect = (s: AbortSignal) => hub.dial({ host, port }, s)
@@ -113,7 +115,7 @@ export class Ed2k implements TransferProtocol {
       ticket,
       ownHash: hub.userHash,
       connect,
-      awaitCall: (userHash, take) => hub.awaitCall(userHash, take)
+      awaitCall: (userHash, take) => hub.awaitCall(userHash, take, host)
     })
     const late = new AbortController()
     try {

@@ -8,6 +8,8 @@ import type { Clock } from '../../base/clock.ts'
 import { KithError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import { TokenBucket } from '../../base/token-bucket.ts'
+import { rateKeyOf } from '../../net/address-scope.ts'
+import { classOfAddress, isFilePort } from '../address-filter.ts'
 import type { ShareIndex, UploadGate } from '../protocol.ts'
 import { AskerBook } from './asker-book.ts'
 import { type Crypt, type Hello, HIGH_ID_FROM } from './hello.ts'
@@ -128,9 +130,14 @@ export class PeerHub implements AsyncDisposable {
     )
   }
 
-  /** The next session that the client with this user hash opens to us is handed to `take`, until disposed. */
-  awaitCall(userHash: Uint8Array, take: (session: PeerSession) => void): Disposable {
-    return register(this.#hopes, bytesToHex(userHash), take)
+  /**
+   * The next session that the client with this user hash opens to us is handed to `take`, until disposed. Everybody knows the user hash of
+   * everybody: @param from its address; without it anybody may pose as this client
+   */
+  awaitCall(userHash: Uint8Array, take: (session: PeerSession) => void, from?: string): Disposable {
+    return register(this.#hopes, bytesToHex(userHash), (session: PeerSession) => {
+      if (from === undefined || session.host === from) take(session)
+    })
   }
   /** Sources of this file that other clients name are handed to `take`, until disposed. */
   onSources(hash: Uint8Array, take: (peers: readonly Ed2kPeer[]) => void): Disposable {
@@ -214,7 +221,7 @@ export class PeerHub implements AsyncDisposable {
       ownHash: this.userHash,
       nonce: session.nonce,
       client,
-      sourcesOf: hash => this.#askers.of(hash, client.peer ? peerKey(client.peer) : ''),
+      sourcesOf: hash => this.#askers.of(hash, client.peer ? peerKey(client.peer) : '').filter(p => mayTell(session.host, p)),
       asked: hash => {
         if (client.peer) this.#askers.add(hash, client.peer)
       }
@@ -227,17 +234,17 @@ export class PeerHub implements AsyncDisposable {
 
   #clientOf(session: PeerSession, who: string): Client {
     const known = this.#waiting.get(who)
-    if (known && known.address === session.host) {
+    if (known && known.address === rateKeyOf(session.host)) {
       this.#waiting.delete(who)
       return known
     }
     const remote = session.remote!
     const { host } = session
-    const canBeCalled = remote.port !== 0 && (remote.id === 0 || remote.id >= HIGH_ID_FROM)
+    const canBeCalled = isFilePort(remote.port) && (remote.id === 0 || remote.id >= HIGH_ID_FROM)
     const client: Client = {
       key: `${who}/${++this.#clients}`,
       who,
-      address: host,
+      address: rateKeyOf(host),
       exempt: host.startsWith('127.') || host === '::1',
       peer: canBeCalled ? { host, port: remote.port, userHash: remote.userHash, crypt: remote.abilities.crypt } : undefined,
       uploader: undefined,
@@ -291,6 +298,10 @@ export class PeerHub implements AsyncDisposable {
     void p.finally(() => this.#tasks.delete(p))
   }
 }
+
+/** Addresses of our own network are nothing to those outside of it. */
+const mayTell = (asker: string, { host }: Ed2kPeer): boolean =>
+  classOfAddress(host) === 'public' || classOfAddress(asker) === classOfAddress(host)
 
 function register<T>(map: Map<string, Set<T>>, key: string, value: T): Disposable {
   const set = map.get(key) ?? new Set<T>()

@@ -55,6 +55,8 @@ export const READ_BYTES: number = 256 * 1024
 /** Packets that cost nothing to send: this many a second on average, else closed. */
 export const MAX_IDLE_PACKETS_PER_SECOND = 200
 export const IDLE_PACKETS_BURST = 2_000
+/** One that holds more, also only after it was inflated, counts once more for each so many bytes: what is sent is little, what it costs is not. */
+export const IDLE_PACKET_BYTES = 1_024
 
 /** Clients served at the same time, and of those from one address. */
 export const UPLOAD_SLOTS = 64

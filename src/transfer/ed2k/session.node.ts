@@ -13,6 +13,7 @@ import { decodeHello, encodeHello, type Hello } from './hello.ts'
 import type { Ed2kIdentity } from './identity.node.ts'
 import { decodeKithPacket, type KithPacket } from './kith-packet.ts'
 import {
+  IDLE_PACKET_BYTES,
   IDLE_PACKETS_BURST,
   MAX_CONTROL_BYTES,
   MAX_HELLO_BYTES,
@@ -139,7 +140,7 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
   }
 
   packet({ protocol, opcode, payload }: Packet): void {
-    if (!BUSY.has(opcode)) this.#count()
+    if (!BUSY.has(opcode)) this.#count(payload.length)
     if (protocol === protocols.edonkey && (opcode === edonkey.hello || opcode === edonkey.helloAnswer)) {
       this.#onHello(payload, opcode === edonkey.helloAnswer)
     } else if (protocol === protocols.edonkey) this.#onEdonkey(opcode, payload)
@@ -174,8 +175,9 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
     await this.#uploader?.[Symbol.asyncDispose]()
   }
 
-  #count(): void {
-    if (!this.#idle.tryTake()) throw wireError('too many packets that carry nothing')
+  /** Also for what it holds when inflated: 270 bytes become 250,000. (threats ED1) */
+  #count(bytes = 0): void {
+    if (!this.#idle.tryTake(1 + Math.floor(bytes / IDLE_PACKET_BYTES))) throw wireError('too many packets that carry nothing')
   }
 
   /** Whoever connects says hello; the other answers. A second hello is answered too, but the first one counts. */

@@ -116,8 +116,9 @@ export class Swarm implements AsyncDisposable {
   /** Dialling, hellos, and the first answer; not what comes after: clients keep us waiting for hours. */
   async #connect(peer: Ed2kPeer, trust: AddressTrust): Promise<PeerSource> {
     const { hub, clock, checkAddress, onSource } = this.#deps
+    let host = peer.host
     const dial = async (signal: AbortSignal) => {
-      const host = await checkAddress(peer.host, peer.port, trust)
+      host = await checkAddress(peer.host, peer.port, trust)
       return hub.dial({ ...peer, host }, signal)
     }
     const session = await dial(this.#stop.signal)
@@ -130,7 +131,7 @@ export class Swarm implements AsyncDisposable {
       ticket: undefined,
       ownHash: hub.userHash,
       connect: dial,
-      awaitCall: (userHash, take) => hub.awaitCall(userHash, take)
+      awaitCall: (userHash, take) => hub.awaitCall(userHash, take, host)
     })
     this.#sources.add(source)
     source.attach(session)

@@ -353,8 +353,19 @@ function piecesOf({ start, end }: ByteRange, chunkBytes: number): Piece[] {
   return pieces
 }
 
+/** Shares that were complete once: looking at each chunk of a large file for every packet would let anybody keep us busy. */
+const complete = new WeakMap<Share, PartStatus>()
+
 /** Parts of which every chunk is there. */
 function statusOfShare(share: Share): PartStatus {
+  const known = complete.get(share)
+  if (known) return known
+  const status = lookAt(share)
+  if (status.complete) complete.set(share, status)
+  return status
+}
+
+function lookAt(share: Share): PartStatus {
   const { grid } = share
   return statusOf(grid.size, part => {
     const last = Math.floor((Math.min(grid.size, (part + 1) * PART_BYTES) - 1) / grid.chunkBytes)

@@ -6,6 +6,7 @@ import { hmacSha256, randomBytes } from '#crypto'
 import { equalBytes, utf8 } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { TokenBucket } from '../../base/token-bucket.ts'
+import { rateKeyOf } from '../../net/address-scope.ts'
 import type { PeerAddress } from '../bittorrent/urls.ts'
 import { MAX_PROVEN_ADDRESSES, MAX_RATED_ADDRESSES, PROVEN_MS, TOKEN_MS } from './limits.ts'
 
@@ -66,7 +67,7 @@ export class ProvenAddresses {
   }
 }
 
-/** A token bucket for each address, the least recently used forgotten first. */
+/** A token bucket for each address (an IPv6 /64 counts as one), the least recently used forgotten first. */
 export class RateByAddress {
   readonly #clock: Clock
   readonly #perSecond: number
@@ -81,9 +82,10 @@ export class RateByAddress {
 
   /** Whether this address may cost us once more. */
   tryTake(host: string): boolean {
-    const bucket = this.#buckets.get(host) ?? new TokenBucket(this.#clock, this.#perSecond, this.#burst)
-    this.#buckets.delete(host)
-    this.#buckets.set(host, bucket)
+    const key = rateKeyOf(host)
+    const bucket = this.#buckets.get(key) ?? new TokenBucket(this.#clock, this.#perSecond, this.#burst)
+    this.#buckets.delete(key)
+    this.#buckets.set(key, bucket)
     if (this.#buckets.size > MAX_RATED_ADDRESSES) this.#buckets.delete(this.#buckets.keys().next().value!)
     return bucket.tryTake()
   }

@@ -127,10 +127,10 @@ test('tokens are for one address and two periods; what was proved is forgotten i
   assert.ok(!proven.has('1.2.3.4'))
   const rate = new RateByAddress(clock, 1, 2)
   assert.deepEqual(
-    [1, 2, 3].map(() => rate.tryTake('a')),
+    [1, 2, 3].map(n => rate.tryTake(`2001:db8:1:2::${n}`)),
     [true, true, false]
   )
-  assert.ok(rate.tryTake('b'))
+  assert.ok(rate.tryTake('2001:db8:1:3::1'), 'another customer')
 })
 
 test('the stores are bounded and forget', async () => {
