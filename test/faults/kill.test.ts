@@ -3,10 +3,10 @@
  * arrived for nothing each time. The moments come from a seed; KITH_TEST_SEED repeats a run.
  */
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync, readFileSync } from 'node:fs'
 import { suite, type TestContext, test } from 'node:test'
 import { downloadIn, Lab, sha256OfFile } from '../kits/lab.ts'
+import { comparePart, recordedBytes, recordedChunks } from '../kits/part-files.ts'
 import { seededRandom } from '../kits/random.ts'
 import { eventually } from '../kits/transfer-doubles.ts'
 
@@ -35,18 +35,18 @@ async function killAgainAndAgain(t: TestContext, protocol: string): Promise<void
     assert.equal(downloadIn(begun)!.resumedBytes, kept, 'what the last run left is what this one begins with')
     // A journal that grows is the earliest sign of progress; then some more, at random.
     const more = kept + Math.floor(random() * 4) * CHUNK
-    await eventually('some more chunks', () => recorded(out) * CHUNK > more || process.child.exitCode !== null, 30_000)
+    await eventually('some more chunks', () => recordedChunks(out) * CHUNK > more || process.child.exitCode !== null, 30_000)
     await new Promise(resolve => setTimeout(resolve, random() * 120)) // the moment itself
     assert.equal(process.child.exitCode, null, 'it was killed before it was done')
     await process.destroy()
-    const { right, wrong, unrecorded } = compare(out, content)
+    const { right, wrong, unrecorded } = comparePart(out, content)
     const seen = process.latest(l => downloadIn(l) !== undefined)
     const told = downloadIn(seen)!.verifiedBytes
     t.diagnostic(`kill ${kill}: told ${told}, recorded ${right} chunks, ${unrecorded} more on disk`)
     assert.equal(wrong, 0, 'no chunk is recorded whose bytes are wrong')
     assert.ok(unrecorded <= 4, `${unrecorded} chunks had arrived for nothing`)
     assert.ok(right * CHUNK >= Math.min(told, SIZE) - CHUNK, `told ${told}, kept ${right} chunks`)
-    kept = bytesOf(out)
+    kept = recordedBytes(out, SIZE)
     assert.ok(kept > 0)
   }
   const last = await lab.kith('b', ...get).ended()
@@ -54,27 +54,4 @@ async function killAgainAndAgain(t: TestContext, protocol: string): Promise<void
   assert.equal(last.last['resumedBytes'], kept)
   assert.equal(sha256OfFile(String(last.last['path'])), ready.fileId)
   assert.deepEqual(readdirSync(out), ['f.bin'], 'no part file or journal is left')
-}
-
-const find = (out: string, suffix: string): string | undefined => readdirSync(out).find(f => f.startsWith('.kith-') && f.endsWith(suffix))
-
-/** Chunks that the journal says are there: its complete `c` lines. */
-function chunksOf(out: string): Set<number> {
-  const name = find(out, '.journal')
-  if (name === undefined || !existsSync(join(out, name))) return new Set()
-  const lines = readFileSync(join(out, name), 'utf8').split('\n').slice(0, -1)
-  return new Set(lines.filter(l => l.startsWith('c ')).map(l => Number(l.split(' ')[1])))
-}
-const recorded = (out: string): number => chunksOf(out).size
-const bytesOf = (out: string): number => [...chunksOf(out)].reduce((n, c) => n + Math.min(CHUNK, SIZE - c * CHUNK), 0)
-
-/** The part file beside what it should become: no chunk of that is all zeros, as what was never written is. */
-function compare(out: string, content: Buffer): { readonly right: number; readonly wrong: number; readonly unrecorded: number } {
-  const part = readFileSync(join(out, find(out, '.part')!))
-  const chunks = chunksOf(out)
-  const isRight = (c: number): boolean => part.subarray(c * CHUNK, (c + 1) * CHUNK).equals(content.subarray(c * CHUNK, (c + 1) * CHUNK))
-  const count = Math.ceil(SIZE / CHUNK)
-  const right = [...chunks].filter(isRight).length
-  const onDisk = Array.from({ length: count }, (_, c) => c).filter(isRight).length
-  return { right, wrong: chunks.size - right, unrecorded: onDisk - right }
 }

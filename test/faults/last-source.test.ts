@@ -11,10 +11,20 @@ import { MemoryNetwork } from '../../src/net/rpc-memory.ts'
 import { sha256Of, sha256OfFile } from '../kits/lab.ts'
 import { seededRandom } from '../kits/random.ts'
 import { eventually, seededBytes, within } from '../kits/transfer-doubles.ts'
-import { MemoryFinder, openTestPeer, type TestProtocol, testBitTorrent, testHttp } from '../kits/transfer-peer.ts'
+import {
+  MemoryFinder,
+  openTestPeer,
+  type TestProtocol,
+  testBitTorrent,
+  testEd2k,
+  testHttp,
+  testHttps,
+  testKith,
+  testWebTorrent
+} from '../kits/transfer-peer.ts'
 
 /** Every protocol that can be opened on loopback. To add one: a TestProtocol (test/kits/transfer-peer.ts). */
-const PROTOCOLS: readonly TestProtocol[] = [testHttp, testBitTorrent]
+const PROTOCOLS: readonly TestProtocol[] = [testHttp, testHttps, testBitTorrent, testWebTorrent, testEd2k, testKith]
 
 const ROUNDS = Number(process.env['KITH_SEEDS'] ?? 3)
 const SIZE = 6 * 2 ** 20
@@ -61,7 +71,9 @@ for (let round = 1; round <= ROUNDS; round++) {
     await within(60_000, 'the end of the download', download.ended)
     assert.equal(download.state, 'done', download.message)
     assert.equal(sha256OfFile(download.path!), sha256Of(content))
-    const bytes = download.sources().reduce((n, s) => n + s.bytes, 0)
-    assert.ok(bytes >= SIZE, 'somebody is named for every byte')
+    const from = new Map<string, number>()
+    for (const { source, bytes } of download.sources()) from.set(source.protocol, (from.get(source.protocol) ?? 0) + bytes)
+    t.diagnostic(`bytes: ${[...from].map(([name, bytes]) => `${name} ${bytes}`).join(', ')}`)
+    assert.ok([...from.values()].reduce((a, b) => a + b, 0) >= SIZE, 'somebody is named for every byte')
   })
 }

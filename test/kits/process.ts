@@ -70,6 +70,14 @@ export class Process {
     assert.notEqual(this.child.signalCode, 'SIGKILL', `did not end in time: ${this.child.spawnargs.join(' ')}\n${this.out}\n${this.err}`)
     return end
   }
+  /** Its end, however long that takes; undefined when it had to be killed after `ms`. */
+  async over(ms: number): Promise<Ended | undefined> {
+    if (ms === Number.POSITIVE_INFINITY) return this.#ended
+    const timer = setTimeout(() => this.child.kill('SIGKILL'), Math.max(0, ms))
+    const end = await this.#ended
+    clearTimeout(timer)
+    return this.child.signalCode === 'SIGKILL' ? undefined : end
+  }
   kill(signal: NodeJS.Signals): void {
     this.child.kill(signal)
   }

@@ -10,15 +10,17 @@ import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { type Logger, silentLogger } from '../../src/base/log.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { openIdentity } from '../../src/identity/open.node.ts'
-import type { Rpc } from '../../src/net/rpc.ts'
-import type { MemoryNetwork } from '../../src/net/rpc-memory.ts'
+import type { MemoryNetwork, MemoryPeer } from '../../src/net/rpc-memory.ts'
+import { temporaryTlsIdentity } from '../../src/platform/x509.node.ts'
 import { openBitTorrent } from '../../src/transfer/bittorrent/bittorrent.node.ts'
 import { infoHashesOf } from '../../src/transfer/bittorrent/metainfo.ts'
 import { Download, type DownloadOptions } from '../../src/transfer/download.node.ts'
+import { openEd2k } from '../../src/transfer/ed2k/ed2k.node.ts'
+import { ed2kHashOf } from '../../src/transfer/ed2k.node.ts'
 import { makeGrid } from '../../src/transfer/grid.ts'
 import { hashFile } from '../../src/transfer/hash-file.node.ts'
 import { openHttpServer } from '../../src/transfer/http/server.node.ts'
-import { httpProtocol } from '../../src/transfer/http/source.node.ts'
+import { httpProtocol, httpsProtocol } from '../../src/transfer/http/source.node.ts'
 import { type OfferDeps, serveOffers } from '../../src/transfer/offers.ts'
 import { freeGate, type PaymentGate } from '../../src/transfer/payment-gate.ts'
 import { planKith } from '../../src/transfer/plan-kith.node.ts'
@@ -27,9 +29,11 @@ import type { Provider, ProviderFinder } from '../../src/transfer/provider-finde
 import type { ProtocolChoice } from '../../src/transfer/seeders.ts'
 import { ShareBook } from '../../src/transfer/share-book.node.ts'
 import type { ShareRecord } from '../../src/transfer/share-store.node.ts'
+import { openKithStream } from '../../src/transfer/stream.ts'
 import type { Throttle } from '../../src/transfer/throttle.ts'
 import { TicketBook } from '../../src/transfer/tickets.ts'
 import { createUploadGate } from '../../src/transfer/upload-gate.ts'
+import { openRtc } from '../../src/transfer/webtorrent.node.ts'
 import { formatLink, parseLink } from '../../src/wire/link.ts'
 import type { OfferProtocol } from '../../src/wire/offer.ts'
 
@@ -64,6 +68,7 @@ export interface TestProtocolDeps {
   readonly log: Logger
   readonly shares: ShareIndex
   readonly gate: UploadGate
+  readonly network: MemoryPeer
 }
 export interface OpenTestProtocol extends AsyncDisposable {
   readonly protocol: TransferProtocol
@@ -92,10 +97,49 @@ export const testBitTorrent: TestProtocol = {
   }
 }
 
+export const testHttps: TestProtocol = {
+  name: 'https',
+  open: async ({ clock, log, shares, gate }) => {
+    await using stack = new AsyncDisposableStack()
+    const tls = temporaryTlsIdentity()
+    const server = stack.use(await openHttpServer({ shares, gate, clock, log }, { host: '127.0.0.1', tls }))
+    const protocol = stack.use(httpsProtocol({ clock }))
+    const owned = stack.move()
+    return { protocol, port: server.port, extraOf: () => tls.pin, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  }
+}
+
+/** Peers find each other over the network of memory; the channels are real. */
+export const testWebTorrent: TestProtocol = {
+  name: 'webtorrent',
+  open: async ({ network, ...deps }) => {
+    const protocol = await openRtc({ ...deps, rpc: network })
+    const extraOf = (share: Share): Uint8Array => infoHashesOf(share)[0]!
+    return { protocol, port: 0, extraOf, [Symbol.asyncDispose]: () => protocol[Symbol.asyncDispose]() }
+  }
+}
+
+export const testEd2k: TestProtocol = {
+  name: 'ed2k',
+  open: async deps => {
+    const protocol = await openEd2k(deps, { listen: { host: '127.0.0.1', port: 0 } })
+    return { protocol, port: protocol.port, extraOf: ed2kHashOf, [Symbol.asyncDispose]: () => protocol[Symbol.asyncDispose]() }
+  }
+}
+
+/** Its streams are in memory: they have no port. */
+export const testKith: TestProtocol = {
+  name: 'kith',
+  open: async ({ network, ...deps }) => {
+    const protocol = openKithStream({ ...deps, streams: network.streams })
+    return { protocol, port: 0, extraOf: () => new Uint8Array(), [Symbol.asyncDispose]: () => protocol[Symbol.asyncDispose]() }
+  }
+}
+
 export interface TestPeer extends AsyncDisposable {
   readonly folder: string
   readonly identity: Identity
-  readonly rpc: Rpc
+  readonly rpc: MemoryPeer
   readonly shares: ShareBook
   port(protocol: string): number
   readonly finder: MemoryFinder
@@ -154,7 +198,10 @@ export async function openTestPeer(
     { uploadLimit: undefined }
   )
   for (const p of options.protocols ?? [testHttp])
-    open.set(p.name, stack.use(await p.open({ clock: systemClock, log: silentLogger, shares: shares.forProtocol(p.name), gate })))
+    open.set(
+      p.name,
+      stack.use(await p.open({ clock: systemClock, log: silentLogger, shares: shares.forProtocol(p.name), gate, network: rpc }))
+    )
   const offers: OfferDeps = { rpc, clock: systemClock, signer, tickets, payments }
   stack.use(serveOffers(offers, shares))
   const downloads = stack.adopt(new Set<Download>(), async set => void (await Promise.all([...set].map(d => d[Symbol.asyncDispose]()))))
