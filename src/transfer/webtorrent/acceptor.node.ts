@@ -8,8 +8,15 @@ import type { Logger } from '../../base/log.ts'
 import type { AddressPolicy } from '../address-filter.ts'
 import type { PeerHub } from '../bittorrent/hub.node.ts'
 import { PeerWire } from '../bittorrent/peer.node.ts'
+import { AnsweredPlaces } from './answered.ts'
 import type { RtcConnection } from './connection.node.ts'
-import { MAX_PENDING_ANSWERS, MAX_RATED_CALLERS, OFFERS_PER_CALLER_PER_SECOND, OFFERS_PER_SECOND } from './limits.ts'
+import {
+  MAX_PENDING_ANSWERS,
+  MAX_PENDING_ANSWERS_PER_CALLER,
+  MAX_RATED_CALLERS,
+  OFFERS_PER_CALLER_PER_SECOND,
+  OFFERS_PER_SECOND
+} from './limits.ts'
 import type { RtcPool } from './pool.node.ts'
 import { Rates } from './rates.ts'
 import { readDescription } from './sdp.ts'
@@ -38,6 +45,9 @@ export class Acceptor implements AsyncDisposable {
   readonly #rateOfCaller: Rates
   readonly #stop = new AbortController()
   readonly #tasks = new Set<Promise<void>>()
+  readonly #places = new AnsweredPlaces()
+  /** Offers that are being answered, by caller. */
+  readonly #pending = new Map<string, number>()
 
   constructor(deps: AcceptorDeps) {
     this.#deps = deps
@@ -55,7 +65,9 @@ export class Acceptor implements AsyncDisposable {
     const { hub, pool } = this.#deps
     if (this.#stop.signal.aborted) throw new KithError('SOURCE_LOST', 'WebTorrent was closed')
     if (!this.#deps.knows(offer.infoHash)) throw new KithError('UNKNOWN_SHARE', 'an offer for a torrent that is not here')
-    if (!this.#rateOfCaller.tryTake(offer.caller) || !this.#rate.tryTake('all') || this.#tasks.size >= MAX_PENDING_ANSWERS)
+    const ofCaller = this.#pending.get(offer.caller) ?? 0
+    const isFull = this.#tasks.size >= MAX_PENDING_ANSWERS || ofCaller >= MAX_PENDING_ANSWERS_PER_CALLER || this.#places.isFull
+    if (!this.#rateOfCaller.tryTake(offer.caller) || !this.#rate.tryTake('all') || isFull)
       throw new KithError('RATE_LIMITED', 'too many offers of connections')
     readDescription(offer.sdp, 'offer') // before anything is opened for it
     const started = Promise.withResolvers<string>()
@@ -65,13 +77,16 @@ export class Acceptor implements AsyncDisposable {
       try {
         started.resolve(await connection.answer(offer.sdp, offer.policy, AbortSignal.any([signal, this.#stop.signal])))
         await connection.opened(this.#stop.signal)
+        const leave = this.#places.enter(connection.address)
+        if (!leave) throw new KithError('SOURCE_BUSY', 'there are too many WebRTC connections from this address')
+        void connection.gone.then(leave)
         hub.acceptOver(connection.address, options => PeerWire.over(events => connection.stream(events), options))
       } catch (error) {
         await connection[Symbol.asyncDispose]()
         throw error
       }
     }
-    this.#track(work(), started)
+    this.#track(offer.caller, work(), started)
     return started.promise
   }
 
@@ -80,13 +95,19 @@ export class Acceptor implements AsyncDisposable {
     await Promise.all(this.#tasks)
   }
 
-  #track(work: Promise<void>, started: PromiseWithResolvers<string>): void {
+  #track(caller: string, work: Promise<void>, started: PromiseWithResolvers<string>): void {
+    this.#pending.set(caller, (this.#pending.get(caller) ?? 0) + 1)
     const task = work.catch(error => {
       this.#deps.log.debug('answering an offer failed', { error })
       started.reject(error)
     })
     this.#tasks.add(task)
-    void task.then(() => this.#tasks.delete(task))
+    void task.then(() => {
+      this.#tasks.delete(task)
+      const left = this.#pending.get(caller)! - 1
+      if (left > 0) this.#pending.set(caller, left)
+      else this.#pending.delete(caller)
+    })
   }
 }
 

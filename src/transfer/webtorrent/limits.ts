@@ -3,6 +3,8 @@
 /** Candidates read from a description, and lines of one (threats BT13). The size of a description is MAX_SDP_BYTES of `src/wire`. */
 export const MAX_CANDIDATES = 32
 export const MAX_SDP_LINES = 512
+/** Candidates of one address that are tried: more ports would make us send more to a third party than the description is long. */
+export const MAX_CANDIDATES_PER_ADDRESS = 4
 /** Longest line that is looked at. */
 export const MAX_SDP_LINE_CHARS = 1024
 /** Offers answered in a second by this node, with a burst of as many (threats BT13). */
@@ -13,8 +15,12 @@ export const OFFERS_PER_CALLER_PER_SECOND = 4
 export const MAX_RATED_CALLERS = 1024
 /** Connections in all, open or being made: each holds native buffers. */
 export const MAX_RTC_CONNECTIONS = 200
-/** Answered offers whose channel is not open yet. */
+/** Of them those that others began, and from one address: an IPv4 address or an IPv6 /64; a relay's address stands for all who use it. */
+export const MAX_ANSWERED_CONNECTIONS = 140
+export const MAX_ANSWERED_PER_ADDRESS = 16
+/** Answered offers whose channel is not open yet, and of one caller. */
 export const MAX_PENDING_ANSWERS = 32
+export const MAX_PENDING_ANSWERS_PER_CALLER = 12
 /** Servers for finding our address and for relaying. */
 export const MAX_ICE_SERVERS = 8
 

@@ -3,6 +3,7 @@ import test from 'node:test'
 import fc from 'fast-check'
 import { KithError } from '../../base/errors.ts'
 import { keepAllowed } from './candidates.ts'
+import { MAX_CANDIDATES_PER_ADDRESS } from './limits.ts'
 import { type Candidate, type Description, readDescription, writeDescription } from './sdp.ts'
 
 const FINGERPRINT = 'E4:20:3B:AD:5E:4A:29:EA:47:22:D6:23:C3:15:4F:CC:B2:20:C9:B7:86:D4:76:BB:28:3F:DE:9A:55:36:61:4B'
@@ -56,6 +57,15 @@ test('BT13: a description of a megabyte, a thousand candidates or endless lines 
   refused(CHROMIUM + 'a=candidate:1 1 UDP 1 8.8.8.8 5000 typ host\r\n'.repeat(31))
   assert.equal(readDescription(CHROMIUM + 'a=candidate:1 1 UDP 1 8.8.8.8 5000 typ host\r\n'.repeat(30), 'offer').candidates.length, 32)
   refused(`${CHROMIUM}a=${'x'.repeat(2000)}\r\n`)
+})
+
+test('BT13: a description does not make us ask many ports of one address', () => {
+  const addresses = ['8.8.8.8', '2a00:1450:4001::1', '2a00:1450:4001:0::1']
+  const candidates = Array.from({ length: 30 }, (_, i): Candidate => {
+    return { foundation: '1', priority: 1, address: addresses[i % 3]!, port: 40_000 + i, kind: 'host' }
+  })
+  const kept = keepAllowed({ ...readDescription(CHROMIUM, 'offer'), candidates }, FOUND).candidates
+  assert.equal(kept.length, 2 * MAX_CANDIDATES_PER_ADDRESS)
 })
 
 test('BT13: names, loopback, private and forbidden addresses are tried only when the peer was named by the user or is there itself', () => {
