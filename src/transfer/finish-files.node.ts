@@ -15,10 +15,10 @@ export async function finishFiles(part: PartFile, folder: string, plan: Plan): P
   assertSpace(folder, plan.grid.size) // the files are copied out of the part file, which is deleted after
   const root = newFolder(folder, name)
   await using source = await open(part.path, 'r')
-  const taken = new Set<string>()
+  const taken = new Map<string, 'file' | 'folder'>()
   for (const file of plan.files) {
     const segments = file.path.map((s, i) => safeName(s, `${plan.stem}-${i}`))
-    const target = freeName(join(root, ...segments), taken)
+    const target = freePath(root, segments, taken)
     mkdirSync(join(target, '..'), { recursive: true })
     await copyRange(source, target, file.offset, file.length)
   }
@@ -40,15 +40,22 @@ function newFolder(parent: string, name: string): string {
   throw new KithError('PATH_FORBIDDEN', 'too many folders of that name', { parent })
 }
 
-/** Two names that differ only in case or normal form would be one file on some systems. */
-function freeName(path: string, taken: Set<string>): string {
-  for (let n = 1; ; n++) {
-    const candidate = n === 1 ? path : numberedName(path, n)
-    const key = candidate.normalize('NFC').toLowerCase()
-    if (taken.has(key)) continue
-    taken.add(key)
-    return candidate
-  }
+/**
+ * Two names that differ only in case or normal form would be one file on some systems, and a hostile torrent may have a file where another
+ * of its files has a folder: the later one gets a number (threats CH12).
+ */
+function freePath(root: string, segments: readonly string[], taken: Map<string, 'file' | 'folder'>): string {
+  return segments.reduce((parent, segment, i) => {
+    const isFolder = i < segments.length - 1
+    for (let n = 1; ; n++) {
+      const path = join(parent, n === 1 ? segment : numberedName(segment, n))
+      const key = path.normalize('NFC').toLowerCase()
+      const known = taken.get(key)
+      if (known === 'file' || (known === 'folder' && !isFolder)) continue
+      taken.set(key, isFolder ? 'folder' : 'file')
+      return path
+    }
+  }, root)
 }
 
 async function copyRange(source: Awaited<ReturnType<typeof open>>, target: string, offset: number, length: number): Promise<void> {

@@ -111,6 +111,8 @@ export interface SessionReader {
 }
 
 const VERSION = 'Kith 0.1'
+/** Shares that were complete once: looking at each piece of a large file for every connection would let anybody keep us busy. */
+const complete = new WeakSet<Share>()
 
 export class PeerSession implements PeerHandler, AsyncDisposable {
   readonly wire: PeerWire
@@ -266,6 +268,7 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
 
   #sendPieces(share: Share | undefined): void {
     const count = this.grid?.count ?? 0
+    if (this.remote.fast && (!share || complete.has(share))) return this.wire.send({ kind: share ? 'haveAll' : 'haveNone' })
     const bits = new Uint8Array(Math.ceil(count / 8))
     let n = 0
     for (let i = 0; share && i < count; i++) {
@@ -273,6 +276,7 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
       bits[i >> 3]! |= 0x80 >> (i & 7)
       n++
     }
+    if (share && n === count) complete.add(share)
     if (this.remote.fast && (n === 0 || n === count)) this.wire.send({ kind: n === 0 ? 'haveNone' : 'haveAll' })
     else if (n > 0) this.wire.send({ kind: 'bitfield', bits })
   }

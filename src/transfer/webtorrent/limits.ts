@@ -86,8 +86,10 @@ export const MAX_TRACKER_SWARM_PEERS = 1_000
 export const MAX_SOCKET_SWARMS = 256
 /** Offers of one announcement that are passed on, each to one peer; the rest is dropped. */
 export const MAX_RELAYED_OFFERS = 10
-/** Offers passed to one peer that it may still answer; the oldest goes. */
-export const MAX_OPEN_OFFERS = 64
+/** Torrents that the sockets of one address may announce together; loopback is not exempt. */
+export const MAX_ADDRESS_SWARMS = 2_048
+/** Offers passed to one socket, in all its swarms, that it may still answer; the oldest goes. */
+export const MAX_OPEN_OFFERS = 256
 /** A peer that does not read so much is dropped. */
 export const MAX_TRACKER_QUEUE_BYTES: number = 1024 * 1024
 /** What clients are told: the time between their announcements. A peer is forgotten after three of them. */

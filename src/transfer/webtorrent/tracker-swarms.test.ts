@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { MAX_SOCKET_SWARMS, MAX_TRACKER_SWARM_PEERS } from './limits.ts'
+import { MAX_ADDRESS_SWARMS, MAX_OPEN_OFFERS, MAX_SOCKET_SWARMS, MAX_TRACKER_SWARM_PEERS } from './limits.ts'
 import { type ClientMessage, readTrackerMessage, type TrackerMessage } from './tracker-messages.ts'
 import { scrapePage } from './tracker-scrape.ts'
 import { type TrackerClient, TrackerSwarms } from './tracker-swarms.ts'
@@ -147,4 +147,35 @@ test('an HTTP scrape names its torrents and is answered in bencode', () => {
       undefined,
       url.slice(0, 50)
     )
+})
+
+test('BT13: one address cannot fill the tracker, and a client keeps only so many offers however many swarms it is in', () => {
+  const { swarms } = rig()
+  const hashOf = (n: number): Uint8Array => Uint8Array.from({ length: 20 }, (_, i) => (n >> (8 * (i % 3))) & 255)
+  const clients = Array.from({ length: MAX_ADDRESS_SWARMS / MAX_SOCKET_SWARMS + 1 }, () => new TestClient())
+  for (let n = 0; n < MAX_ADDRESS_SWARMS; n++)
+    swarms.handle(clients[Math.floor(n / MAX_SOCKET_SWARMS)]!, announce(1, { infoHash: hashOf(n) }))
+  assert.equal(swarms.size, MAX_ADDRESS_SWARMS)
+  const last = clients.at(-1)!
+  swarms.handle(last, announce(1, { infoHash: hashOf(MAX_ADDRESS_SWARMS) }))
+  assert.equal(last.of('failure').length, 1)
+  const other = new TestClient('192.0.2.2')
+  swarms.handle(other, announce(2, { infoHash: hashOf(MAX_ADDRESS_SWARMS) }))
+  assert.equal(other.of('announced').length, 1)
+  // The first client is asked in all its swarms, more often than it keeps; the oldest offer is forgotten, the newest is not.
+  const [taker] = clients
+  const asker = new TestClient('192.0.2.3')
+  for (let n = 0; n <= MAX_OPEN_OFFERS; n++)
+    swarms.handle(
+      asker,
+      announce(3, { infoHash: hashOf(n % (MAX_SOCKET_SWARMS / 2)), offers: [{ offerId: hashOf(n), sdp: `offer ${n}` }] })
+    )
+  const answerTo = (n: number): number => {
+    swarms.handle(taker!, { ...answer(1, 3, 0), infoHash: hashOf(n % (MAX_SOCKET_SWARMS / 2)), offerId: hashOf(n) } as ClientMessage)
+    return asker.of('answer').length
+  }
+  assert.deepEqual([answerTo(0), answerTo(MAX_OPEN_OFFERS)], [0, 1])
+  swarms.leave(clients[1]!)
+  swarms.handle(last, announce(1, { infoHash: hashOf(MAX_ADDRESS_SWARMS + 1) }))
+  assert.equal(last.of('announced').length, 1, 'who leaves makes room')
 })

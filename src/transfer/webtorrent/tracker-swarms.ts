@@ -4,7 +4,14 @@
  */
 import { bytesToHex } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
-import { MAX_OPEN_OFFERS, MAX_SOCKET_SWARMS, MAX_TRACKER_SWARM_PEERS, MAX_TRACKER_SWARMS, TRACKER_INTERVAL_SECONDS } from './limits.ts'
+import {
+  MAX_ADDRESS_SWARMS,
+  MAX_OPEN_OFFERS,
+  MAX_SOCKET_SWARMS,
+  MAX_TRACKER_SWARM_PEERS,
+  MAX_TRACKER_SWARMS,
+  TRACKER_INTERVAL_SECONDS
+} from './limits.ts'
 import { type ClientMessage, writeScrape, writeTrackerMessage } from './tracker-messages.ts'
 
 /** One connected client. */
@@ -19,8 +26,6 @@ interface Peer {
   readonly peerId: Uint8Array
   complete: boolean
   seenMs: number
-  /** Offers that were passed to this peer: offer id and asking peer. */
-  readonly open: Set<string>
 }
 
 type Swarm = Map<string, Peer>
@@ -41,6 +46,10 @@ export class TrackerSwarms {
   readonly #swarms = new Map<string, Swarm>()
   /** Keys of the swarms that a client is in, with the peer id it has there. */
   readonly #joined = new Map<TrackerClient, Map<string, string>>()
+  /** How many that are for the clients of an address together. */
+  readonly #joinedFrom = new Map<string, number>()
+  /** Offers that were passed to a client and may be answered: swarm, offer id and asking peer. */
+  readonly #open = new WeakMap<TrackerClient, Set<string>>()
 
   constructor(deps: TrackerSwarmsDeps) {
     this.#deps = deps
@@ -85,8 +94,9 @@ export class TrackerSwarms {
     const takers = this.#pick(this.#swarms.get(bytesToHex(infoHash))!, own, m.offers.length)
     for (const [i, taker] of takers.entries()) {
       const { offerId, sdp } = m.offers[i]!
-      taker.open.add(`${bytesToHex(offerId)} ${own}`)
-      if (taker.open.size > MAX_OPEN_OFFERS) taker.open.delete(taker.open.values().next().value!)
+      const open = this.#open.get(taker.client) ?? new Set()
+      this.#open.set(taker.client, open.add(`${bytesToHex(infoHash)} ${bytesToHex(offerId)} ${own}`))
+      if (open.size > MAX_OPEN_OFFERS) open.delete(open.values().next().value!)
       taker.client.send(writeTrackerMessage({ kind: 'offer', infoHash, peerId: m.peerId, offerId, sdp }))
     }
   }
@@ -96,7 +106,8 @@ export class TrackerSwarms {
     const swarm = this.#swarms.get(bytesToHex(infoHash))
     const from = swarm?.get(bytesToHex(peerId))
     const to = swarm?.get(bytesToHex(toPeerId))
-    if (!from || !to || from.client !== client || !from.open.delete(`${bytesToHex(offerId)} ${bytesToHex(toPeerId)}`)) return
+    if (!from || !to || from.client !== client) return
+    if (!this.#open.get(client)?.delete(`${bytesToHex(infoHash)} ${bytesToHex(offerId)} ${bytesToHex(toPeerId)}`)) return
     to.client.send(writeTrackerMessage({ kind: 'answer', infoHash, peerId, offerId, sdp }))
   }
 
@@ -111,14 +122,16 @@ export class TrackerSwarms {
     if (before && before.client !== client && before.client.address !== client.address) return 'this peer id is in use'
     if (joined.get(key) !== undefined && joined.get(key) !== id) return 'this connection has another peer id'
     if (!joined.has(key) && joined.size >= MAX_SOCKET_SWARMS) return 'too many torrents on one connection'
+    if (!joined.has(key) && (this.#joinedFrom.get(client.address) ?? 0) >= MAX_ADDRESS_SWARMS) return 'too many torrents from one address'
     if (!this.#swarms.has(key) && this.#swarms.size >= MAX_TRACKER_SWARMS) return 'the tracker is full'
     if (!before && swarm.size >= MAX_TRACKER_SWARM_PEERS) this.#dropStale(key, swarm, now)
     if (!before && swarm.size >= MAX_TRACKER_SWARM_PEERS) return 'the swarm is full'
     if (before && before.client !== client) this.#leaveSwarm(before.client, key) // it came back before its old socket was missed
     const kept = before?.client === client ? before : undefined
     const complete = event === 'completed' || (left === undefined ? (kept?.complete ?? false) : left === 0)
-    swarm.set(id, { client, peerId, complete, seenMs: now, open: kept?.open ?? new Set() })
+    swarm.set(id, { client, peerId, complete, seenMs: now })
     this.#swarms.set(key, swarm)
+    if (!joined.has(key)) this.#joinedFrom.set(client.address, (this.#joinedFrom.get(client.address) ?? 0) + 1)
     joined.set(key, id)
     this.#joined.set(client, joined)
     return undefined
@@ -131,7 +144,11 @@ export class TrackerSwarms {
   #leaveSwarm(client: TrackerClient, key: string): void {
     const joined = this.#joined.get(client)
     const id = joined?.get(key)
-    joined?.delete(key)
+    if (joined?.delete(key)) {
+      const left = this.#joinedFrom.get(client.address)! - 1
+      if (left > 0) this.#joinedFrom.set(client.address, left)
+      else this.#joinedFrom.delete(client.address)
+    }
     if (joined?.size === 0) this.#joined.delete(client)
     const swarm = this.#swarms.get(key)
     if (id === undefined || swarm?.get(id)?.client !== client) return
