@@ -268,7 +268,10 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
 
   #sendPieces(share: Share | undefined): void {
     const count = this.grid?.count ?? 0
-    if (this.remote.fast && (!share || complete.has(share))) return this.wire.send({ kind: share ? 'haveAll' : 'haveNone' })
+    if (this.remote.fast && (!share || complete.has(share))) {
+      this.wire.send({ kind: share ? 'haveAll' : 'haveNone' })
+      return
+    }
     const bits = new Uint8Array(Math.ceil(count / 8))
     let n = 0
     for (let i = 0; share && i < count; i++) {

@@ -64,7 +64,7 @@ export const MAX_LOOKUPS = 16
 export const MAX_STORED_TORRENTS = 2_000
 /** Peers kept of one torrent; the oldest go first. */
 export const MAX_STORED_PEERS = 500
-/** Announcements kept of one address. */
+/** Announcements, and items, kept of one address (an IPv6 /64 counts as one). */
 export const MAX_STORED_PER_ADDRESS = 200
 /** How long an announcement is kept. */
 export const STORED_PEER_MS: number = 30 * 60_000

@@ -95,7 +95,7 @@ export class Responder {
     // Another one may have been put while the signature was looked at.
     const late = orderError(items.get(targetOf(item)), item, q.cas)
     if (late !== undefined) return refusal(late, 'this item cannot be kept')
-    items.put(item)
+    items.put(item, from.host)
     return NOTHING
   }
 

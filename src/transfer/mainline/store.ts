@@ -4,6 +4,7 @@
  */
 import { bytesToHex } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
+import { rateKeyOf } from '../../net/address-scope.ts'
 import { formatPeerAddress, type PeerAddress } from '../bittorrent/urls.ts'
 import { type Item, targetOf } from './items.ts'
 import {
@@ -40,11 +41,11 @@ export class PeerStore {
     const key = formatPeerAddress(peer)
     this.#expire(hex)
     const peers = this.#torrents.get(hex) ?? new Map<string, StoredPeer>()
-    if (!peers.has(key) && (this.#countsByHost.get(peer.host) ?? 0) >= MAX_STORED_PER_ADDRESS) return false
+    if (!peers.has(key) && (this.#countsByHost.get(rateKeyOf(peer.host)) ?? 0) >= MAX_STORED_PER_ADDRESS) return false
     this.#drop(peers, key)
     if (peers.size >= MAX_STORED_PEERS) this.#drop(peers, peers.keys().next().value!)
     peers.set(key, { peer, untilMs: this.#clock.monotonic() + STORED_PEER_MS })
-    this.#countsByHost.set(peer.host, (this.#countsByHost.get(peer.host) ?? 0) + 1)
+    this.#countsByHost.set(rateKeyOf(peer.host), (this.#countsByHost.get(rateKeyOf(peer.host)) ?? 0) + 1)
     this.#torrents.delete(hex)
     this.#torrents.set(hex, peers)
     if (this.#torrents.size > MAX_STORED_TORRENTS) this.#dropTorrent(this.#torrents.keys().next().value!)
@@ -84,16 +85,19 @@ export class PeerStore {
     const stored = peers.get(key)
     if (!stored) return
     peers.delete(key)
-    const left = this.#countsByHost.get(stored.peer.host)! - 1
-    if (left > 0) this.#countsByHost.set(stored.peer.host, left)
-    else this.#countsByHost.delete(stored.peer.host)
+    const host = rateKeyOf(stored.peer.host)
+    const left = this.#countsByHost.get(host)! - 1
+    if (left > 0) this.#countsByHost.set(host, left)
+    else this.#countsByHost.delete(host)
   }
 }
 
 export class ItemStore {
   readonly #clock: Pick<Clock, 'monotonic'>
   /** The one that was put longest ago comes first. */
-  readonly #items = new Map<string, { readonly item: Item; readonly untilMs: number }>()
+  readonly #items = new Map<string, StoredItem>()
+  /** Keys of the items by the address that put them last: an IPv6 /64 counts as one. */
+  readonly #byPutter = new Map<string, Set<string>>()
 
   constructor(clock: Pick<Clock, 'monotonic'>) {
     this.#clock = clock
@@ -108,19 +112,38 @@ export class ItemStore {
     return this.#items.get(bytesToHex(target))?.item
   }
 
-  /** The caller has asked `orderError`. */
-  put(item: Item): void {
+  /** The caller has asked `orderError`. One address that puts many pushes out its own, not those of others. */
+  put(item: Item, host: string): void {
     const hex = bytesToHex(targetOf(item))
-    this.#items.delete(hex)
-    this.#items.set(hex, { item, untilMs: this.#clock.monotonic() + STORED_ITEM_MS })
-    if (this.#items.size > MAX_STORED_ITEMS) this.#items.delete(this.#items.keys().next().value!)
+    const putter = rateKeyOf(host)
+    this.#drop(hex)
+    const own = this.#byPutter.get(putter) ?? new Set()
+    if (own.size >= MAX_STORED_PER_ADDRESS) this.#drop(own.values().next().value!)
+    this.#items.set(hex, { item, putter, untilMs: this.#clock.monotonic() + STORED_ITEM_MS })
+    this.#byPutter.set(putter, own.add(hex))
+    if (this.#items.size > MAX_STORED_ITEMS) this.#drop(this.#items.keys().next().value!)
   }
 
   sweep(): void {
     const now = this.#clock.monotonic()
     for (const [hex, { untilMs }] of this.#items) {
       if (untilMs > now) return
-      this.#items.delete(hex)
+      this.#drop(hex)
     }
   }
+
+  #drop(hex: string): void {
+    const stored = this.#items.get(hex)
+    if (!stored) return
+    this.#items.delete(hex)
+    const own = this.#byPutter.get(stored.putter)!
+    own.delete(hex)
+    if (own.size === 0) this.#byPutter.delete(stored.putter)
+  }
+}
+
+interface StoredItem {
+  readonly item: Item
+  readonly putter: string
+  readonly untilMs: number
 }

@@ -5,6 +5,7 @@ import { FakeClock } from '../../../test/kits/fake-clock.ts'
 import { AddressVotes } from './address-votes.ts'
 import { ContactScope } from './contact-scope.ts'
 import { ProvenAddresses, RateByAddress, Tokens } from './guards.ts'
+import { targetOf } from './items.ts'
 import type { Contact } from './krpc.ts'
 import { MAX_STORED_PEERS, MAX_STORED_PER_ADDRESS, MAX_STORED_TORRENTS } from './limits.ts'
 import { walk } from './lookup.ts'
@@ -165,9 +166,12 @@ test('the stores are bounded and forget', async () => {
   assert.equal(one.torrents, 0)
   assert.ok(one.add(own, { host: '1.1.1.1', port: 7 }))
   const items = new ItemStore(clock)
-  for (let i = 0; i < 1100; i++)
-    items.put({ value: Uint8Array.from(`i${i}e`, c => c.charCodeAt(0)), signed: undefined, salt: new Uint8Array() })
+  const itemOf = (i: number) => ({ value: Uint8Array.from(`i${i}e`, c => c.charCodeAt(0)), signed: undefined, salt: new Uint8Array() })
+  for (let i = 0; i < 1100; i++) items.put(itemOf(i), host(i))
   assert.equal(items.size, 1000)
+  for (let i = 0; i < 5000; i++) items.put(itemOf(10_000 + i), '1.1.1.1')
+  const left = Array.from({ length: 1100 }, (_, i) => items.get(targetOf(itemOf(i)))).filter(Boolean).length
+  assert.equal(left, 1000 - MAX_STORED_PER_ADDRESS, 'one address takes its share and no more')
   await clock.advance(121 * 60_000)
   items.sweep()
   assert.equal(items.size, 0)
