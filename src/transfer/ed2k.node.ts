@@ -6,6 +6,8 @@ import { type Ed2k, openEd2k } from './ed2k/ed2k.node.ts'
 import { loadEd2kIdentity } from './ed2k/identity.node.ts'
 import { formatEd2kLink as format, type Ed2kLink as Link, parseEd2kLink as parse } from './ed2k/link.ts'
 import type { Ed2kPeer as Peer } from './ed2k/peers.ts'
+import { type Ed2kServer, type Ed2kServerDeps, type Ed2kServerOptions, openEd2kServer } from './ed2k/server.node.ts'
+import { type Ed2kNetworks, type Ed2kNetworksDeps, type Ed2kNetworksOptions, openEd2kNetworks } from './ed2k/server-networks.node.ts'
 import type { Ed2kFinder as Finder } from './ed2k/swarm.node.ts'
 import type { FeedContext } from './plan.node.ts'
 import type { Share, ShareIndex, UploadGate } from './protocol.ts'
@@ -93,3 +95,10 @@ export function openEd2kOthers(
     }
   })
 }
+
+/** Joins eDonkey's networks: servers, and Kad when it is asked for. @throws BAD_ADDRESS, PORT_UNAVAILABLE */
+export const joinEd2kNetworks = (deps: Ed2kNetworksDeps, options: Ed2kNetworksOptions): Promise<Ed2kNetworks> =>
+  openEd2kNetworks(deps, options)
+
+/** A server for a private network. @throws PORT_UNAVAILABLE */
+export const serveEd2k = (deps: Ed2kServerDeps, options: Ed2kServerOptions): Promise<Ed2kServer> => openEd2kServer(deps, options)

@@ -158,8 +158,13 @@ export const MAX_SERVER_NAME_BYTES = 255
 /** Packets a second of one client, and at once; more ends the connection. Searches: more are not answered. */
 export const CLIENT_PACKETS_PER_SECOND = 10
 export const CLIENT_PACKETS_BURST = 200
+/** A packet of a client of the server counts once more for each so many bytes, inflated. */
+export const CLIENT_PACKET_BYTES: number = 16 * 1024
 export const SEARCHES_PER_SECOND = 1
 export const SEARCHES_BURST = 5
+/** The same for all clients together: each looks at every file. */
+export const ALL_SEARCHES_PER_SECOND = 5
+export const ALL_SEARCHES_BURST = 20
 /** Terms of a search, and how deep they are nested (recursion ends there). */
 export const MAX_SEARCH_TERMS = 64
 export const MAX_SEARCH_DEPTH = 24

@@ -14,7 +14,7 @@ import {
   MAX_SERVER_NAME_BYTES
 } from './limits.ts'
 import { type FileRecord, PARTIAL } from './server-files.ts'
-import { matches, type Search } from './server-search.ts'
+import { matcherOf, type Search } from './server-search.ts'
 
 /** Somebody who is logged in. */
 export interface ServerClient {
@@ -30,10 +30,12 @@ export interface ServerClient {
 interface KnownFile {
   readonly hash: Uint8Array
   readonly name: string
+  readonly lowerName: string
   readonly size: number
   readonly kind: string
   /** Whether each has all of it. */
   readonly holders: Map<ServerClient, boolean>
+  completeSources: number
 }
 
 export class ServerBook {
@@ -63,8 +65,10 @@ export class ServerBook {
     this.#lowIds.delete(client.id)
     for (const hex of client.files) {
       const file = this.#files.get(hex)
-      file?.holders.delete(client)
-      if (file?.holders.size === 0) this.#files.delete(hex)
+      if (!file) continue
+      if (file.holders.get(client)) file.completeSources--
+      file.holders.delete(client)
+      if (file.holders.size === 0) this.#files.delete(hex)
     }
     client.files.clear()
   }
@@ -92,12 +96,13 @@ export class ServerBook {
   }
 
   search(search: Search): FileRecord[] {
+    const isWanted = matcherOf(search)
     const found: FileRecord[] = []
-    for (const { hash, name, size, kind, holders } of this.#files.values()) {
-      const completeSources = [...holders.values()].filter(Boolean).length
-      if (!matches(search, { name, size, kind, sources: holders.size, completeSources })) continue
+    for (const { hash, name, lowerName, size, kind, holders, completeSources } of this.#files.values()) {
+      const sources = holders.size
+      if (!isWanted({ name: lowerName, size, kind, sources, completeSources })) continue
       const [first] = holders.keys()
-      found.push({ hash, name, size, kind, id: first?.id ?? 0, port: first?.port ?? 0, sources: holders.size, completeSources })
+      found.push({ hash, name, size, kind, id: first?.id ?? 0, port: first?.port ?? 0, sources, completeSources })
       if (found.length === MAX_SEARCH_RESULTS) break
     }
     return found
@@ -110,9 +115,11 @@ export class ServerBook {
     if (!client.files.has(hex) && client.files.size >= MAX_SERVER_CLIENT_FILES) return false
     const known = this.#files.get(hex)
     if (!known && this.#files.size >= MAX_SERVER_FILES) return false
-    const file = known ?? { hash, name, size, kind, holders: new Map<ServerClient, boolean>() }
+    const file = known ?? { hash, name, lowerName: name.toLowerCase(), size, kind, holders: new Map(), completeSources: 0 }
     if (file.size !== size || (!file.holders.has(client) && file.holders.size >= MAX_SERVER_FILE_SOURCES)) return false
-    file.holders.set(client, !(id === PARTIAL.id && port === PARTIAL.port))
+    const isComplete = !(id === PARTIAL.id && port === PARTIAL.port)
+    file.completeSources += Number(isComplete) - Number(file.holders.get(client) ?? false)
+    file.holders.set(client, isComplete)
     client.files.add(hex)
     this.#files.set(hex, file)
     return true

@@ -6,6 +6,7 @@ import { TokenBucket } from '../../base/token-bucket.ts'
 import { ipToNumber, LeReader, wireError } from './bytes.ts'
 import { HIGH_ID_FROM } from './hello.ts'
 import {
+  CLIENT_PACKET_BYTES,
   CLIENT_PACKETS_BURST,
   CLIENT_PACKETS_PER_SECOND,
   HANDSHAKE_MS,
@@ -41,6 +42,8 @@ export interface ServerHouse {
   readonly clock: Clock
   readonly log: Logger
   readonly book: ServerBook
+  /** Of all clients together. */
+  readonly searches: TokenBucket
   readonly userHash: Uint8Array
   readonly port: number
   readonly name: string
@@ -140,6 +143,7 @@ export class ServerConn implements AsyncDisposable {
     for (const packet of this.#packets.push(bytes)) {
       if (!this.#rate.tryTake()) throw wireError('too many packets')
       const { protocol, opcode, payload } = unpack(packet, protocols.edonkey, MAX_SERVER_PACKET_BYTES)
+      if (!this.#rate.tryTake(Math.floor(payload.length / CLIENT_PACKET_BYTES))) throw wireError('too many long packets')
       if (protocol !== protocols.edonkey) continue
       if (!this.#login) this.#begin(opcode, payload)
       else if (this.#client) this.#take(this.#client, opcode, payload)
@@ -196,7 +200,8 @@ export class ServerConn implements AsyncDisposable {
         break
       case serverOps.search: {
         const search = decodeSearch(payload)
-        const records = this.#searches.tryTake() ? book.search(search) : []
+        const mayLook = this.#searches.tryTake() && this.#house.searches.tryTake()
+        const records = mayLook ? book.search(search) : []
         const found = encodeFound(records)
         const takesPacked = (this.#login!.abilities & zlib) !== 0
         this.#write((takesPacked ? encodePacked : encodePacket)(protocols.edonkey, serverOps.found, found))

@@ -26,7 +26,7 @@ import {
   encodeSourcesWanted,
   encodeStatus
 } from './server-messages.ts'
-import { decodeSearch, encodeSearch, matches, type Search } from './server-search.ts'
+import { decodeSearch, encodeSearch, matcherOf, type Search, type Searchable } from './server-search.ts'
 
 const wire = (e: unknown): boolean => hasCode(e, 'ED2K_WIRE')
 const onlyKithErrors = (work: () => unknown): void => {
@@ -167,7 +167,8 @@ test('a search that is nested deep or has many terms is refused', () => {
   assert.ok(decodeSearch(encodeSearch(balance(wide.slice(0, 32)))))
 })
 test('searches match names, kinds, endings and numbers', () => {
-  const file = { name: 'White Roses (live).ogg', size: 5_000_000, kind: 'Audio', sources: 3, completeSources: 1 }
+  const matches = (search: Search, f: Searchable): boolean => matcherOf(search)(f)
+  const file = { name: 'white roses (live).ogg', size: 5_000_000, kind: 'Audio', sources: 3, completeSources: 1 }
   const words = (t: string): Search => ({ kind: 'words', text: t })
   assert.ok(matches(words('rose WHITE'), file))
   assert.ok(!matches(words('rose red'), file))

@@ -1,8 +1,8 @@
 /** Finds out whether a client can be connected to, and whether it is who it says: how servers give high ids, and Kad nodes tell each other. */
-import { randomBytes } from '#crypto'
 import { equalBytes } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
-import { asUserHash, type Crypt, decodeHello, encodeHello } from './hello.ts'
+import { wireError } from './bytes.ts'
+import { type Crypt, decodeHello, encodeHello } from './hello.ts'
 import { LINGER_MS, MAX_HELLO_BYTES, PROBE_MS } from './limits.ts'
 import { edonkey } from './opcodes.ts'
 import { encodePacket, type Packet, type PacketHead, protocols } from './packet.ts'
@@ -18,8 +18,9 @@ export interface ProbeTarget {
 
 export interface ProbeOptions {
   readonly clock: Clock
-  /** Our own user hash and what our hello says of Kad; a fresh hash when left out. */
-  readonly ownHash?: Uint8Array
+  /** Who we say we are: aMule bans an address and port that shows another user hash. */
+  readonly ownHash: Uint8Array
+  readonly ownPort: number
   /** Sent when the client has answered: packet C5 with this number and no payload. */
   readonly thenSay?: number
 }
@@ -27,7 +28,7 @@ export interface ProbeOptions {
 /** Connects, says hello and hangs up. @returns whether the client with this user hash answered within five seconds */
 export async function probeClient(target: ProbeTarget, options: ProbeOptions, signal: AbortSignal): Promise<boolean> {
   const { host, port, userHash, crypt } = target
-  const { clock, ownHash = asUserHash(randomBytes(16)), thenSay } = options
+  const { clock, ownHash, ownPort, thenSay } = options
   const answered = Promise.withResolvers<boolean>()
   const over = new AbortController()
   const all = AbortSignal.any([signal, over.signal])
@@ -44,7 +45,7 @@ export async function probeClient(target: ProbeTarget, options: ProbeOptions, si
     const obfuscateTo = crypt?.required ? userHash : undefined
     const wireOptions = { clock, address: `${host}:${port}`, ownHash, obfuscateTo }
     await using wire = await PeerWire.dial(host, port, wireOptions, () => handler, AbortSignal.any([all, AbortSignal.timeout(PROBE_MS)]))
-    wire.write(encodePacket(protocols.edonkey, edonkey.hello, helloOf(ownHash)))
+    wire.write(encodePacket(protocols.edonkey, edonkey.hello, helloOf(ownHash, ownPort)))
     const isThere = await answered.promise
     if (isThere && thenSay !== undefined) {
       const sent = Promise.withResolvers<void>()
@@ -62,21 +63,24 @@ export async function probeClient(target: ProbeTarget, options: ProbeOptions, si
   }
 }
 
+const refuse = (): never => {
+  throw wireError('data that nobody asked for')
+}
 const IGNORE = {
-  part: () => {},
-  target: () => undefined,
+  part: refuse,
+  target: refuse,
   received: () => {},
   readDone: () => {},
   keepAlive: () => {}
 }
 
-/** We cannot be connected to, have no abilities and want nothing. */
-const helloOf = (userHash: Uint8Array): Uint8Array =>
+/** We have no abilities and want nothing. */
+const helloOf = (userHash: Uint8Array, port: number): Uint8Array =>
   encodeHello(
     {
       userHash,
       id: 0,
-      port: 0,
+      port,
       udpPort: 0,
       kadPort: 0,
       name: 'kith',

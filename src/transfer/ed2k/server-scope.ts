@@ -2,7 +2,7 @@
  * Which addresses that a server or Kad node names may be connected to: public ones, and those of the kind at which the user said that the
  * server is. So one on the internet cannot point us at our own network. Pure.
  */
-import { type AddressClass, checkPort, classOfAddress } from '../address-filter.ts'
+import { type AddressClass, classOfAddress, isFilePort } from '../address-filter.ts'
 
 const ORDER = ['public', 'private', 'loopback'] as const
 
@@ -30,15 +30,10 @@ export class NamedScope {
 
   allows({ host, port }: { readonly host: string; readonly port: number }): boolean {
     const at = ORDER.indexOf(this.#classOf(host) as (typeof ORDER)[number])
-    return at !== -1 && at <= this.#widest && isPortAllowed(port)
+    return at !== -1 && at <= this.#widest && isFilePort(port)
   }
-}
-
-function isPortAllowed(port: number): boolean {
-  try {
-    checkPort(port)
-    return true
-  } catch {
-    return false
+  /** Something that has sent us a datagram from there. */
+  isUsable({ host, port }: { readonly host: string; readonly port: number }): boolean {
+    return this.#classOf(host) !== 'never' && isFilePort(port)
   }
 }

@@ -27,6 +27,7 @@ export type Search =
 
 /** What a search can be held against. */
 export interface Searchable {
+  /** In lower case. */
   readonly name: string
   readonly size: number
   readonly kind: string
@@ -49,25 +50,29 @@ export function decodeSearch(payload: Uint8Array): Search {
   return search
 }
 
-/** Whether a file is what was searched for. Tags that are not known here match nothing. */
-export function matches(search: Search, file: Searchable): boolean {
+/** A test for files, prepared once for many. Tags that are not known here match nothing. */
+export function matcherOf(search: Search): (file: Searchable) => boolean {
   switch (search.kind) {
     case 'join': {
-      const left = matches(search.left, file)
-      if (search.by === 'or') return left || matches(search.right, file)
-      return left && matches(search.right, file) === (search.by === 'and')
+      const left = matcherOf(search.left)
+      const right = matcherOf(search.right)
+      if (search.by === 'or') return file => left(file) || right(file)
+      const wanted = search.by === 'and'
+      return file => left(file) && right(file) === wanted
     }
     case 'words': {
-      const name = file.name.toLowerCase()
       const words = wordsOf(search.text)
-      return words.length > 0 && words.every(word => name.includes(word))
+      return file => words.length > 0 && words.every(word => file.name.includes(word))
     }
-    case 'text':
-      return textFieldOf(file, search.field)?.toLowerCase() === search.text.toLowerCase()
-    case 'number': {
-      const value = numberFieldOf(file, search.field)
-      return value !== undefined && compare(value, search.is, search.value)
+    case 'text': {
+      const text = search.text.toLowerCase()
+      return file => textFieldOf(file, search.field)?.toLowerCase() === text
     }
+    case 'number':
+      return file => {
+        const value = numberFieldOf(file, search.field)
+        return value !== undefined && compare(value, search.is, search.value)
+      }
   }
 }
 

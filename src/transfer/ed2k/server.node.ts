@@ -7,10 +7,18 @@ import { randomBytes } from '#crypto'
 import type { Clock } from '../../base/clock.ts'
 import { KithError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
-import { checkPort } from '../address-filter.ts'
+import { TokenBucket } from '../../base/token-bucket.ts'
+import { isFilePort } from '../address-filter.ts'
 import { ipToNumber } from './bytes.ts'
 import { asUserHash } from './hello.ts'
-import { MAX_PROBES, MAX_SERVER_CLIENTS, MAX_SERVER_CLIENTS_PER_ADDRESS, MAX_SERVER_GUESTS } from './limits.ts'
+import {
+  ALL_SEARCHES_BURST,
+  ALL_SEARCHES_PER_SECOND,
+  MAX_PROBES,
+  MAX_SERVER_CLIENTS,
+  MAX_SERVER_CLIENTS_PER_ADDRESS,
+  MAX_SERVER_GUESTS
+} from './limits.ts'
 import { ServerBook, type ServerClient } from './server-book.ts'
 import { ServerConn, type ServerHouse } from './server-conn.node.ts'
 import type { Login } from './server-messages.ts'
@@ -76,6 +84,7 @@ export class Ed2kServer implements AsyncDisposable {
     this.#house = {
       ...deps,
       book: this.#book,
+      searches: new TokenBucket(deps.clock, ALL_SEARCHES_PER_SECOND, ALL_SEARCHES_BURST),
       userHash,
       port: this.port,
       name,
@@ -146,13 +155,11 @@ export class Ed2kServer implements AsyncDisposable {
 
   /** Only at the client's own address, and never at ports of services that could be talked into something. */
   async #probe(clock: Clock, ownHash: Uint8Array, host: string, { port, userHash, crypt }: Login, signal: AbortSignal): Promise<boolean> {
-    if (this.#probes >= MAX_PROBES) return false
+    if (this.#probes >= MAX_PROBES || !isFilePort(port)) return false
     this.#probes++
     try {
-      checkPort(port)
-      return await probeClient({ host, port, userHash, crypt }, { clock, ownHash }, signal)
-    } catch {
-      return false
+      const tryOnce = () => probeClient({ host, port, userHash, crypt }, { clock, ownHash, ownPort: this.port }, signal)
+      return (await tryOnce()) || (await tryOnce()) // a low id lasts as long as the connection
     } finally {
       this.#probes--
     }

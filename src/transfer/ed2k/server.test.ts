@@ -224,6 +224,18 @@ test('ED1: who sends no login, garbage, a packet that inflates to too much, or t
     c => {
       c.login()
       for (let i = 0; i < 300; i++) c.send(serverOps.wantServers)
+    },
+    c => {
+      c.login()
+      const packed = deflateSync(new LeWriter().u32(0).u8(0).done())
+      const long = deflateSync(
+        encodeOffers(
+          Array.from({ length: 2_000 }, () => file()),
+          { marks: true, newTags: true, id: 0, port: 0 }
+        )
+      )
+      c.send(serverOps.offerFiles, packed, 0xd4)
+      for (let i = 0; i < 60; i++) c.send(serverOps.offerFiles, long, 0xd4)
     }
   ]
   for (const misbehave of bad) {

@@ -1,5 +1,6 @@
 /** The node beneath `kad.node.ts`: socket, routing table, answers to others, first nodes, upkeep, and walks towards an id. */
 import { randomBytes } from '#crypto'
+import { equalBytes } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { codeOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
@@ -11,6 +12,7 @@ import { aborted } from '../ed2k/server-gather.ts'
 import { NamedScope } from '../ed2k/server-scope.ts'
 import { AddressVotes } from '../mainline/address-votes.ts'
 import { ProvenAddresses } from '../mainline/guards.ts'
+import { addressKey } from '../mainline/table.ts'
 import { ID_BYTES, isNear } from './kad-id.ts'
 import { type Address, type AnswerTo, KadSocket, type Question } from './kad-socket.node.ts'
 import { Lanes } from './lanes.ts'
@@ -84,14 +86,15 @@ export class KadNode implements AsyncDisposable {
   readonly #responder: Responder
   readonly #first = Promise.withResolvers<void>()
   readonly #growth = new Set<() => void>()
+  /** Addresses that were said hello to and have not answered. */
+  readonly #greeting = new Set<string>()
   readonly #lanes: Readonly<Record<FindPurpose, Lanes>> = { looking: new Lanes(MAX_SEARCHES), publishing: new Lanes(MAX_PUBLISHERS) }
-  #hellos = 0
   #held = 0
   #socket: KadSocket | undefined
 
   constructor(deps: KadNodeDeps, options: KadNodeOptions) {
     const { clock } = deps
-    const { host, id, clientHash, tcpPort, anyDistance } = options
+    const { host, id, tcpPort, anyDistance } = options
     this.#deps = deps
     this.#options = options
     this.scope = new NamedScope(deps.classOf)
@@ -102,7 +105,7 @@ export class KadNode implements AsyncDisposable {
     this.reachability = new Reachability({
       clock,
       scope: this.scope,
-      clientHash,
+      port: () => this.port,
       prove: from => this.#prove(from),
       say: (message, to) => this.#socket?.send(message, to)
     })
@@ -155,7 +158,8 @@ export class KadNode implements AsyncDisposable {
       this.#answered(contact)
       return found.contacts.slice(0, most)
     }
-    const mayContact = (c: Contact): boolean => c.version >= MIN_VERSION && this.scope.allows(c)
+    const isUs = (c: Contact): boolean => equalBytes(c.id, this.table.ownId)
+    const mayContact = (c: Contact): boolean => c.version >= MIN_VERSION && this.scope.allows(c) && !isUs(c)
     return await walk({ ask, mayContact }, target, this.table.closest(target, 2 * BUCKET_NODES), limited)
   }
 
@@ -225,6 +229,8 @@ export class KadNode implements AsyncDisposable {
         break
       case 'find':
         say(this.#responder.find(message, from))
+        // It does not say who it is; aMule itself says hello only after a minute.
+        if (this.table.size < BUCKET_NODES && !this.table.at(from) && this.scope.isUsable(from)) this.#hello(from)
         break
       case 'search':
         this.#track(this.#sayAll(this.#responder.search(message, from), from))
@@ -262,6 +268,7 @@ export class KadNode implements AsyncDisposable {
     if (!isNew) return
     for (const wake of [...this.#growth]) wake()
     if (!saidHello) this.#hello({ host, port }) // or it would not know us
+    if (this.table.size <= CHECKERS) this.#track(this.#askWhetherReachable({ host, port }))
   }
 
   /** A node that came or was named gets a place only after it has answered us. */
@@ -271,10 +278,11 @@ export class KadNode implements AsyncDisposable {
   }
 
   #hello(to: Address): void {
-    if (this.#hellos >= MAX_PENDING_HELLOS || this.#stop.signal.aborted) return
-    this.#hellos++
+    const key = addressKey(to)
+    if (this.#greeting.size >= MAX_PENDING_HELLOS || this.#greeting.has(key) || this.#stop.signal.aborted) return
+    this.#greeting.add(key)
     const asking = this.ask(to, this.#responder.hello(), this.#stop.signal).catch(() => {})
-    this.#track(asking.then(() => void this.#hellos--))
+    this.#track(asking.then(() => void this.#greeting.delete(key)))
   }
 
   /** Who has not proved its address gets one datagram; what else there is when it has (threats ED6). */
@@ -337,20 +345,14 @@ export class KadNode implements AsyncDisposable {
     if (this.table.size === 0) return
     this.#first.resolve()
     await this.walk(this.table.ownId, 'looking', this.#stop.signal, MOST.nodes)
-    await this.#askWhetherReachable()
   }
 
-  async #askWhetherReachable(): Promise<void> {
+  async #askWhetherReachable(node: Address): Promise<void> {
     const { tcpPort, clientHash, crypt } = this.#options
-    const { signal } = this.#stop
+    if (tcpPort === 0) return
+    this.reachability.asking(node.host)
     const question = { kind: 'check', tcpPort, client: clientHash, crypt: cryptBits(crypt) } as const
-    const nodes = this.table.closest(randomBytes(ID_BYTES), CHECKERS)
-    await Promise.all(
-      nodes.map(async node => {
-        this.reachability.asking(node.host)
-        await this.ask(node, question, signal).catch(() => {})
-      })
-    )
+    await this.ask(node, question, this.#stop.signal).catch(() => {})
   }
 
   async #care(): Promise<void> {
@@ -366,7 +368,7 @@ export class KadNode implements AsyncDisposable {
       for (const node of this.table.questionable(now, MAX_CARE_HELLOS)) this.#hello(node)
       if (this.table.size > 0 && now - checkedMs >= CHECK_MS) {
         checkedMs = now
-        await this.#askWhetherReachable()
+        await Promise.all(this.table.closest(randomBytes(ID_BYTES), CHECKERS).map(n => this.#askWhetherReachable(n)))
       }
       if (this.table.size === 0 || now - refreshedMs < QUESTIONABLE_MS) continue
       refreshedMs = now

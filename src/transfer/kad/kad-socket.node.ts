@@ -6,7 +6,6 @@ import { KithError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import { TokenBucket } from '../../base/token-bucket.ts'
 import { inflateExactly } from '../ed2k/unpack.node.ts'
-import { RateByAddress } from '../mainline/guards.ts'
 import { addressKey } from '../mainline/table.ts'
 import {
   ALL_DATAGRAMS_BURST,
@@ -19,7 +18,7 @@ import {
   MAX_QUESTIONS
 } from './limits.ts'
 import { decodeKad, encodeKad, type KadKind, type KadMessage, kindOf, PACKED, PLAIN } from './messages.ts'
-import { AskedRates, AskingPace, type FindPurpose, QUESTIONS, type QuestionKind } from './pace.ts'
+import { AskedRates, AskingPace, type FindPurpose, QUESTIONS, type QuestionKind, Rates } from './pace.ts'
 
 export interface Address {
   readonly host: string
@@ -68,7 +67,7 @@ export class KadSocket implements AsyncDisposable {
   readonly #socket: Socket
   readonly #stop = new AbortController()
   readonly #waiting = new Map<string, Waiting>()
-  readonly #datagrams: RateByAddress
+  readonly #datagrams: Rates
   readonly #allDatagrams: TokenBucket
   readonly #asked: AskedRates
   readonly #pace: AskingPace
@@ -77,7 +76,7 @@ export class KadSocket implements AsyncDisposable {
     const { clock } = deps
     this.#deps = deps
     this.#socket = socket
-    this.#datagrams = new RateByAddress(clock, DATAGRAMS_PER_SECOND, DATAGRAMS_BURST)
+    this.#datagrams = new Rates(clock, DATAGRAMS_PER_SECOND, DATAGRAMS_BURST)
     this.#allDatagrams = new TokenBucket(clock, ALL_DATAGRAMS_PER_SECOND, ALL_DATAGRAMS_BURST)
     this.#asked = new AskedRates(clock)
     this.#pace = new AskingPace(clock)
@@ -153,7 +152,7 @@ export class KadSocket implements AsyncDisposable {
     const kind = bytes.length >= 2 && bytes.length <= MAX_DATAGRAM_BYTES ? kindOf(bytes[1]!) : undefined
     if (kind === undefined || from.port === 0 || this.#stop.signal.aborted || (bytes[0] !== PLAIN && bytes[0] !== PACKED)) return
     // Answers to us are few; everything else costs the sender before it costs us.
-    if (!this.#awaits(from, kind) && !(this.#datagrams.tryTake(addressKey(from)) && this.#allDatagrams.tryTake())) return
+    if (!this.#awaits(from, kind) && !(this.#datagrams.of(addressKey(from)).tryTake() && this.#allDatagrams.tryTake())) return
     try {
       const payload = bytes[0] === PACKED ? inflateExactly(bytes.subarray(2), MAX_INFLATED_BYTES) : bytes.subarray(2)
       this.#take(decodeKad(kind, payload), from)

@@ -23,7 +23,7 @@ export const PINGS_PER_MINUTE = 2
 /** Questions a minute that walks towards a file ask of one node, when looking and when publishing: together less than it answers. */
 export const SEARCH_FINDS_PER_MINUTE = 6
 export const PUBLISH_FINDS_PER_MINUTE = 3
-/** Nodes whose pace is remembered; the least recently asked go first. */
+/** Nodes whose rates are remembered, theirs and ours towards them; the least recently used go first. */
 export const MAX_PACED = 2_000
 
 /** Nodes of one bucket of the routing table, and those that are asked to keep something. */

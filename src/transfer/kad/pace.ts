@@ -1,7 +1,6 @@
 /** How often we are asked, and how often we ask: aMule ignores, and in the end bans, whoever asks more than it likes in a minute. */
 import type { Clock } from '../../base/clock.ts'
 import { TokenBucket } from '../../base/token-bucket.ts'
-import { RateByAddress } from '../mainline/guards.ts'
 import {
   CHECKS_PER_MINUTE,
   FINDS_PER_MINUTE,
@@ -27,16 +26,39 @@ export const QUESTIONS: Readonly<Record<QuestionKind, number>> = {
   ping: PINGS_PER_MINUTE
 }
 
+/** A token bucket for each node, the least recently used forgotten first. On this machine several nodes share an address, so the port counts there. */
+export class Rates {
+  readonly #clock: Clock
+  readonly #perSecond: number
+  readonly #burst: number
+  readonly #buckets = new Map<string, TokenBucket>()
+
+  constructor(clock: Clock, perSecond: number, burst: number) {
+    this.#clock = clock
+    this.#perSecond = perSecond
+    this.#burst = burst
+  }
+
+  /** @param node `addressKey` */
+  of(node: string): TokenBucket {
+    const bucket = this.#buckets.get(node) ?? new TokenBucket(this.#clock, this.#perSecond, this.#burst)
+    this.#buckets.delete(node)
+    this.#buckets.set(node, bucket)
+    if (this.#buckets.size > MAX_PACED) this.#buckets.delete(this.#buckets.keys().next().value!)
+    return bucket
+  }
+}
+
 /** Questions of others: how many of a kind one address may ask. */
 export class AskedRates {
-  readonly #rates: ReadonlyMap<string, RateByAddress>
+  readonly #rates: ReadonlyMap<string, Rates>
 
   constructor(clock: Clock) {
-    this.#rates = new Map(Object.entries(QUESTIONS).map(([kind, n]) => [kind, new RateByAddress(clock, n / MINUTE_S, n)]))
+    this.#rates = new Map(Object.entries(QUESTIONS).map(([kind, n]) => [kind, new Rates(clock, n / MINUTE_S, n)]))
   }
 
   tryTake(kind: QuestionKind, address: string): boolean {
-    return this.#rates.get(kind)!.tryTake(address)
+    return this.#rates.get(kind)!.of(address).tryTake()
   }
 }
 
@@ -45,23 +67,22 @@ export type FindPurpose = 'looking' | 'publishing'
 
 /** Our questions: a little fewer than the other side answers, so that none is lost to a clock that runs otherwise. */
 export class AskingPace {
-  readonly #clock: Clock
-  readonly #buckets = new Map<string, TokenBucket>()
+  readonly #rates: ReadonlyMap<string, Rates>
 
   constructor(clock: Clock) {
-    this.#clock = clock
+    const others = Object.entries(QUESTIONS).map(([kind, n]) => [kind, n > 2 ? n - 1 : n] as const)
+    const finds = [
+      ['find looking', SEARCH_FINDS_PER_MINUTE],
+      ['find publishing', PUBLISH_FINDS_PER_MINUTE]
+    ] as const
+    this.#rates = new Map([...others, ...finds].map(([key, n]) => [key, new Rates(clock, (0.9 * n) / MINUTE_S, n)]))
   }
 
-  /** Waits until this address may be asked; at once for the first few. */
+  /** Waits until this node may be asked; at once for the first few. */
   take(kind: QuestionKind, address: string, purpose: FindPurpose, signal: AbortSignal): Promise<void> {
-    const isFind = kind === 'find'
-    const key = `${address} ${kind} ${isFind ? purpose : ''}`
-    const finds = purpose === 'looking' ? SEARCH_FINDS_PER_MINUTE : PUBLISH_FINDS_PER_MINUTE
-    const burst = isFind ? finds : QUESTIONS[kind] > 2 ? QUESTIONS[kind] - 1 : QUESTIONS[kind]
-    const bucket = this.#buckets.get(key) ?? new TokenBucket(this.#clock, (0.9 * burst) / MINUTE_S, burst)
-    this.#buckets.delete(key)
-    this.#buckets.set(key, bucket)
-    if (this.#buckets.size > MAX_PACED) this.#buckets.delete(this.#buckets.keys().next().value!)
-    return bucket.take(1, signal)
+    return this.#rates
+      .get(kind === 'find' ? `find ${purpose}` : kind)!
+      .of(address)
+      .take(1, signal)
   }
 }

@@ -2,8 +2,9 @@
  * Whether TCP ports can be reached: other nodes are asked to try ours, and we try theirs. Only at the address from which they ask, after it has
  * answered us, and never at ports of services.
  */
+import { randomBytes } from '#crypto'
 import type { Clock } from '../../base/clock.ts'
-import { readCrypt } from '../ed2k/hello.ts'
+import { asUserHash, readCrypt } from '../ed2k/hello.ts'
 import { probeClient } from '../ed2k/server-probe.node.ts'
 import type { NamedScope } from '../ed2k/server-scope.ts'
 import type { Address } from './kad-socket.node.ts'
@@ -16,7 +17,8 @@ const REACHED_OPCODE = 0xa8
 export interface ReachabilityDeps {
   readonly clock: Clock
   readonly scope: NamedScope
-  readonly clientHash: Uint8Array
+  /** UDP port of our node. */
+  readonly port: () => number
   /** Whether somebody is really at this address. */
   prove(from: Address): Promise<boolean>
   say(message: KadMessage, to: Address): void
@@ -26,6 +28,8 @@ export class Reachability {
   readonly #deps: ReachabilityDeps
   /** Hosts that we asked to try our port. */
   readonly #asked = new Set<string>()
+  /** Not the one that clients see: aMule would take the connection, which ends, for the one over which it can ask us for files. */
+  readonly #probeHash = asUserHash(randomBytes(16))
   #probes = 0
   #open = false
 
@@ -50,13 +54,13 @@ export class Reachability {
 
   /** Tries the port of who asks, and tells it when that worked. */
   async check({ tcpPort, client, crypt }: Extract<KadMessage, { kind: 'check' }>, from: Address, signal: AbortSignal): Promise<void> {
-    const { clock, scope, clientHash, prove, say } = this.#deps
+    const { clock, scope, port, prove, say } = this.#deps
     if (this.#probes >= MAX_PROBES || !scope.isUsable({ host: from.host, port: tcpPort })) return
     this.#probes++
     try {
       if (!(await prove(from))) return
       const target = { host: from.host, port: tcpPort, userHash: client, crypt: readCrypt(crypt) }
-      const isReached = await probeClient(target, { clock, ownHash: clientHash, thenSay: REACHED_OPCODE }, signal)
+      const isReached = await probeClient(target, { clock, ownHash: this.#probeHash, ownPort: port(), thenSay: REACHED_OPCODE }, signal)
       if (isReached) say({ kind: 'reached' }, from)
     } finally {
       this.#probes--
