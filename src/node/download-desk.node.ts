@@ -63,7 +63,18 @@ export class DownloadDesk implements AsyncDisposable {
       } catch (error) {
         this.#parts.log.warn('a download could not be continued', { error })
         this.#memory?.forget(request)
+        this.#tidy(request)
       }
+    }
+  }
+
+  /** The key of an encrypted file is not kept, so its download does not go on by itself, and plaintext must not lie about until it does. */
+  #tidy({ address: text, folder }: GetRequest): void {
+    try {
+      const address = parseAddress(text)
+      if (address.kind === 'kith' && address.link.encrypted) forgetPlaintext(folder, kithStem(address.link.fileId))
+    } catch (error) {
+      this.#parts.log.debug('nothing was tidied up', { error })
     }
   }
 
@@ -169,12 +180,12 @@ export class DownloadDesk implements AsyncDisposable {
       return await planUrl({ clock: systemClock, http }, address.url, signal)
     }
     if (address.kind === 'ed2k') {
-      const [{ planEd2k }, { readEd2kPeers }, { protocol }] = await Promise.all([
+      const [{ planEd2k }, { readEd2kPeers }, { protocol, networks: joined }] = await Promise.all([
         import('../transfer/plan-ed2k.node.ts'),
         import('../transfer/ed2k.node.ts'),
         networks.ed2k.service.open()
       ])
-      return await planEd2k({ ed2k: protocol, given: readEd2kPeers(hints.peers), finders: [] }, address.text, signal)
+      return await planEd2k({ ed2k: protocol, given: readEd2kPeers(hints.peers), finders: joined.finders }, address.text, signal)
     }
     const [{ planTorrent }, { readPeers }] = await Promise.all([
       import('../transfer/plan-torrent.node.ts'),

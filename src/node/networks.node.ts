@@ -6,7 +6,7 @@ import { systemClock } from '../base/clock.ts'
 import { codeOf, textOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Rpc } from '../net/rpc.ts'
-import type { OpenedEd2k } from '../transfer/ed2k.node.ts'
+import type { joinEd2kNetworks, OpenedEd2k } from '../transfer/ed2k.node.ts'
 import type { FeedContext } from '../transfer/plan.node.ts'
 import type { OtherSwarm } from '../transfer/plan-kith.node.ts'
 import type { Share, ShareIndex, Source, TransferProtocol, UploadGate } from '../transfer/protocol.ts'
@@ -47,6 +47,11 @@ export interface Network {
 const isWeb = (url: string): boolean => /^wss?:/i.test(url)
 const nothing: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} }
 
+/** ed2k, and the servers and Kad that it has joined. */
+interface OpenedEd2kParts extends OpenedEd2k {
+  readonly networks: Awaited<ReturnType<typeof joinEd2kNetworks>>
+}
+
 /** WebTorrent and the tracker at which browsers meet it. */
 interface OpenedRtc extends AsyncDisposable {
   readonly protocol: Awaited<ReturnType<typeof openRtc>>
@@ -65,7 +70,7 @@ export interface Networks {
     /** Joins the swarm of a torrent at WebSocket trackers that it, or the user, named; undefined without any. */
     joinTorrent(torrent: WebTorrentOf, found: readonly string[], hints: Hints, context: FeedContext): AsyncDisposable | undefined
   }
-  readonly ed2k: Network & { readonly service: Service<OpenedEd2k> }
+  readonly ed2k: Network & { readonly service: Service<OpenedEd2kParts> }
 }
 
 /** @throws PORT_UNAVAILABLE */
@@ -183,26 +188,52 @@ async function openRtcParts({ log, gate, rpc, sharesOf }: NetworkDeps, config: C
 }
 
 function ed2k(stack: AsyncDisposableStack, deps: NetworkDeps, config: Config): Networks['ed2k'] {
-  const { log, gate } = deps
-  const service = stack.use(
-    new Service(async () => {
-      const { openEd2kNode } = await import('../transfer/ed2k.node.ts')
-      const ed2kDeps = { clock: systemClock, log: log.child('ed2k'), gate, shares: deps.sharesOf('ed2k') }
-      const host = config.listen[0] ?? '0.0.0.0'
-      const identityPath = `${config.folders.data}/ed2k-identity.json`
-      return withFreePorts(config, 'PORT_UNAVAILABLE', free =>
-        openEd2kNode(ed2kDeps, { listen: { host, port: free ? 0 : config.ports.ed2k }, identityPath })
-      )
-    })
-  )
+  const service = stack.use(new Service(() => openEd2kParts(deps, config)))
+  const isJoined = config.ed2k.servers.length > 0 || hasKad(config)
   return {
     service,
     protocol: lazyProtocol('ed2k', service, s => s.protocol),
     ready: async () => void (await service.open()),
     endpoint: share => (service.opened && share.ed2k ? entry('ed2k', service.opened.port, share.ed2k.hash) : undefined),
-    announce: () => nothing,
-    others: () => undefined
+    announce: ({ ed2k, name, stamp, pricePerMb }) =>
+      (ed2k && pricePerMb === 0n && service.opened?.networks.announce({ hash: ed2k.hash, name, size: stamp.size, complete: true })) ||
+      nothing,
+    others: () => {
+      if (!isJoined) return undefined
+      const join = async (hash: Uint8Array, context: FeedContext): Promise<AsyncDisposable> => {
+        const { openEd2kOthers } = await import('../transfer/ed2k.node.ts')
+        const { protocol, networks } = await service.open()
+        return openEd2kOthers(protocol, hash, { given: [], finders: networks.finders }, context)
+      }
+      const open: OtherSwarm['open'] = (hash, context) => (hash.length === 16 ? later(join(hash, context), deps.log) : nothing)
+      return { protocol: 'ed2k', open }
+    }
   }
+}
+
+const hasKad = ({ public: { kad }, ed2k: { kadBootstrap } }: Config): boolean => kad || kadBootstrap.length > 0
+
+async function openEd2kParts({ log, gate, sharesOf }: NetworkDeps, config: Config): Promise<OpenedEd2kParts> {
+  const { openEd2kNode, joinEd2kNetworks } = await import('../transfer/ed2k.node.ts')
+  await using stack = new AsyncDisposableStack()
+  const clock = systemClock
+  const host = config.listen[0] ?? '0.0.0.0'
+  const identityPath = `${config.folders.data}/ed2k-identity.json`
+  const node = stack.use(
+    await withFreePorts(config, 'PORT_UNAVAILABLE', free =>
+      openEd2kNode(
+        { clock, log: log.child('ed2k'), gate, shares: sharesOf('ed2k') },
+        { listen: { host, port: free ? 0 : config.ports.ed2k }, identityPath }
+      )
+    )
+  )
+  const { port, protocol } = node
+  const { servers, kadBootstrap } = config.ed2k
+  const kad = hasKad(config) ? { host, port, bootstrap: kadBootstrap } : undefined
+  const joinDeps = { clock, log: log.child('ed2k'), onStatus: protocol.setStatus.bind(protocol) }
+  const networks = stack.use(await joinEd2kNetworks(joinDeps, { servers, kad, userHash: protocol.userHash, listenPort: port }))
+  const owned = stack.move()
+  return { port, protocol, networks, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 const entry = (name: string, port: number, extra: Uint8Array): OfferProtocol | undefined =>

@@ -43,7 +43,8 @@ export class ShareDesk implements AsyncDisposable {
   constructor(parts: NodeParts, emit: (event: NodeEvent) => void) {
     this.#parts = parts
     this.#emit = emit
-    this.#encrypted = new EncryptedStore(`${parts.config.folders.data}/encrypted`)
+    const shared = new Set(parts.shares.summaries().map(r => r.summary.path))
+    this.#encrypted = new EncryptedStore(`${parts.config.folders.data}/encrypted`, path => shared.has(path))
     this.#addresses = new ShareAddresses(parts, this.#encrypted)
     parts.notices.shareStopped = (fileId, reason) => this.#onStopped(fileId, reason)
   }
@@ -78,9 +79,15 @@ export class ShareDesk implements AsyncDisposable {
     const protocols = chooseProtocols(chosen, { reachability: host.reachability, isPaid: price > 0n })
     const task = await this.#prepare(request, protocols, price, signal)
     await this.#parts.networks.ready(protocols)
-    const digest = await this.#hash(task, signal)
+    const digest = await this.#hash(task, signal).catch(error => {
+      this.#discard(task)
+      throw error
+    })
     const record = makeRecord(task, digest)
-    await this.#parts.shares.add(record)
+    await this.#parts.shares.add(record).catch(error => {
+      this.#discard(task)
+      throw error
+    })
     this.#addresses.writeTorrents(record)
     this.#announce(record)
     const view = this.#addresses.view(record)
@@ -157,6 +164,11 @@ export class ShareDesk implements AsyncDisposable {
     this.#track(this.#parts.finder.announce(record.fileId))
     const { fileId, link } = this.#addresses.view(record)
     this.#emit({ type: 'share:linked', path: task.request.path, fileId, link })
+  }
+
+  /** Ciphertext of a share that did not come to be is nobody's. */
+  #discard({ path }: Task): void {
+    if (!this.#parts.shares.summaries().some(r => r.summary.path === path)) this.#encrypted.remove(path)
   }
 
   #progress(path: string, size: number): (done: number, total: number) => void {
