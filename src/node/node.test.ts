@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
@@ -57,6 +57,19 @@ function bittorrentPort(node: KithNode): number {
   assert.ok(node instanceof RunningNode)
   return node.ports.bittorrent
 }
+
+test('CH15: an encrypted share that is cancelled leaves no ciphertext and no key', async () => {
+  await using node = await open('cancelled')
+  const path = join(folder, 'secret.bin')
+  writeFileSync(path, randomBytes(4 * 1024 * 1024))
+  const stop = new AbortController()
+  const off = node.events.on((event: NodeEvent) => {
+    if (event.type === 'share:progress' && event.hashedBytes === event.size) stop.abort() // encrypted, not hashed yet
+  })
+  await assert.rejects(node.share({ path, encrypt: true }, stop.signal), { code: 'CANCELLED' })
+  off()
+  assert.deepEqual(readdirSync(join(folder, 'cancelled', 'data', 'encrypted')), [])
+})
 
 test('two nodes that fetch the same torrent help each other', async () => {
   await using seeder = await open('s')

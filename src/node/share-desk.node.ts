@@ -43,8 +43,9 @@ export class ShareDesk implements AsyncDisposable {
   constructor(parts: NodeParts, emit: (event: NodeEvent) => void) {
     this.#parts = parts
     this.#emit = emit
-    const shared = new Set(parts.shares.summaries().map(r => r.summary.path))
-    this.#encrypted = new EncryptedStore(`${parts.config.folders.data}/encrypted`, path => shared.has(path))
+    // By name: a home that is moved keeps what it has.
+    const shared = new Set(parts.shares.summaries().map(r => basename(r.summary.path)))
+    this.#encrypted = new EncryptedStore(`${parts.config.folders.data}/encrypted`, path => shared.has(basename(path)))
     this.#addresses = new ShareAddresses(parts, this.#encrypted)
     parts.notices.shareStopped = (fileId, reason) => this.#onStopped(fileId, reason)
   }

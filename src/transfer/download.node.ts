@@ -21,7 +21,7 @@ import { chunkLength } from './grid.ts'
 import { MAX_ROOTS, MAX_SOURCES, NO_SOURCE_MS, REFUSED_MS, RETRY_MS, RETRY_PAYMENT_MS, SLOT_POOL_BYTES } from './limits.ts'
 import { OfferedSource } from './offered-source.ts'
 import { checkOffer } from './offers.ts'
-import { openPartFile, type PartFile, type PartSource } from './part-file.node.ts'
+import { openPartFile, type PartFile, type PartSource, plainPathOf } from './part-file.node.ts'
 import { type PartialShare, partialShare } from './partial-share.node.ts'
 import type { Bill, PaymentGate, SettlementView } from './payment-gate.ts'
 import { placeFile } from './place-file.node.ts'
@@ -459,7 +459,7 @@ export class Download implements AsyncDisposable {
   #decrypt(stack: AsyncDisposableStack, plan: Plan, part: PartFile, scheduler: Scheduler): Decrypter | undefined {
     const { secret } = this.options
     if (!secret) return undefined
-    const decrypter = stack.use(new Decrypter(part.path, plan.grid.size, `${part.path}.plain`, secret))
+    const decrypter = stack.use(new Decrypter(part.path, plan.grid.size, plainPathOf(part.path), secret))
     decrypter.head.then(head => {
       this.plainName = head.name
     }, scheduler.abort.bind(scheduler))

@@ -27,14 +27,22 @@ export class EncryptedStore {
   readonly #folder: string
   readonly #entries = new Map<string, EncryptedEntry>()
 
-  /** @param folder is made when the first file is encrypted */
-  constructor(folder: string) {
+  /**
+   * What belongs to no share any more, or never did because the process was killed while it encrypted, is deleted; the user's own files are
+   * never touched.
+   * @param folder is made when the first file is encrypted @param isShared whether the share book has this ciphertext @throws STORE_CORRUPT
+   */
+  constructor(folder: string, isShared: (path: string) => boolean) {
     this.#folder = folder
     if (!existsSync(folder)) return
-    for (const file of readdirSync(folder)) {
-      if (!file.endsWith('.json')) continue
-      const entry = readEntry(join(folder, file))
+    const files = new Set(readdirSync(folder))
+    for (const file of files) {
+      const [id, isRecord] = [basename(file, '.json'), file.endsWith('.json')]
+      const entry = isRecord && isId(id) ? readEntry(join(folder, file)) : undefined
       if (entry) this.#entries.set(entry.path, entry)
+      if (entry && !isShared(entry.path)) this.remove(entry.path)
+      const cut = basename(file, '.kithenc')
+      if (file.endsWith('.kithenc') && isId(cut) && !files.has(`${cut}.json`)) rmSync(join(folder, file), { force: true })
     }
   }
 
@@ -72,6 +80,9 @@ export class EncryptedStore {
     rmSync(join(dirname(path), `${basename(path, '.kithenc')}.json`), { force: true })
   }
 }
+
+/** As `add` makes them: other files in the folder are somebody else's. */
+const isId = (text: string): boolean => /^[0-9a-f]{16}$/.test(text)
 
 /** @throws STORE_CORRUPT: without the key the file could not be given to anybody again */
 function readEntry(jsonPath: string): EncryptedEntry | undefined {

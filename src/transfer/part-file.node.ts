@@ -15,6 +15,7 @@ import {
   close,
   closeSync,
   constants,
+  existsSync,
   fchmodSync,
   fdatasync,
   fstatSync,
@@ -30,6 +31,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { bytesToHex } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
 import { type FileLock, lockFile, writeFileDurably } from '../platform/files.node.ts'
 import { type Grid, makeGrid } from './grid.ts'
@@ -215,6 +217,20 @@ export function openPartFile(folder: string, stem: string, header: PartHeader): 
     closeSync(data)
     throw error
   }
+}
+
+/** What the names of the files of a `kith:` download are made of. */
+export const kithStem = (fileId: Uint8Array): string => bytesToHex(fileId).slice(0, 16)
+
+/** Where a download that is encrypted puts the plaintext while it runs. */
+export const plainPathOf = (partPath: string): string => `${partPath}.plain`
+
+/** Removes plaintext that a download left in `folder` when its process was killed, unless another process works on it now (DOWNLOAD_RUNNING). What arrived stays. */
+export function forgetPlaintext(folder: string, stem: string): void {
+  const plain = plainPathOf(join(folder, `.kith-${stem}.part`))
+  if (!existsSync(plain)) return
+  using _lock = lockFile(join(folder, `.kith-${stem}.lock`), pid => new KithError('DOWNLOAD_RUNNING', 'it is being downloaded', { pid }))
+  rmSync(plain, { force: true })
 }
 
 /** @throws DISK_FULL */

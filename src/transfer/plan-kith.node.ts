@@ -6,6 +6,7 @@ import type { Link } from '../wire/link.ts'
 import { type Grid, makeGrid } from './grid.ts'
 import { FIRST_SOURCE_MS, MAX_OTHER_SWARMS } from './limits.ts'
 import { type FetchedOffer, fetchHashPage, fetchOffer } from './offers.ts'
+import { kithStem } from './part-file.node.ts'
 import type { FeedContext, Plan } from './plan.node.ts'
 import { Providers } from './providers.ts'
 import { Seeders, type SeedersDeps } from './seeders.ts'
@@ -107,7 +108,7 @@ function makePlan(deps: KithPlanDeps, link: Link, { offer, grid, hashes }: Prove
   const { root, size } = offer.offer
   const hex = bytesToHex(link.fileId)
   return {
-    stem: hex.slice(0, 16),
+    stem: kithStem(link.fileId),
     grid,
     root,
     chunkHashes: hashes,
