@@ -6,7 +6,7 @@ import { systemClock } from '../base/clock.ts'
 import { codeOf, textOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Rpc } from '../net/rpc.ts'
-import type { joinEd2kNetworks, OpenedEd2k } from '../transfer/ed2k.node.ts'
+import type { Ed2kPeer, joinEd2kNetworks, OpenedEd2k } from '../transfer/ed2k.node.ts'
 import type { FeedContext } from '../transfer/plan.node.ts'
 import type { OtherSwarm } from '../transfer/plan-kith.node.ts'
 import type { Share, ShareIndex, Source, TransferProtocol, UploadGate } from '../transfer/protocol.ts'
@@ -230,7 +230,12 @@ async function openEd2kParts({ log, gate, sharesOf }: NetworkDeps, config: Confi
   const { port, protocol } = node
   const { servers, kadBootstrap } = config.ed2k
   const kad = hasKad(config) ? { host, port, bootstrap: kadBootstrap } : undefined
-  const joinDeps = { clock, log: log.child('ed2k'), onStatus: protocol.setStatus.bind(protocol) }
+  const joinDeps = {
+    clock,
+    log: log.child('ed2k'),
+    onStatus: protocol.setStatus.bind(protocol),
+    connectTo: (peer: Ed2kPeer): void => void protocol.connectTo(peer)
+  }
   const networks = stack.use(await joinEd2kNetworks(joinDeps, { servers, kad, userHash: protocol.userHash, listenPort: port }))
   const owned = stack.move()
   return { port, protocol, networks, [Symbol.asyncDispose]: () => owned.disposeAsync() }

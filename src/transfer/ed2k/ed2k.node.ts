@@ -7,7 +7,7 @@ import type { Endpoint, Source, TransferProtocol } from '../protocol.ts'
 import { fetchHashSet, type HashSetRequest } from './hash-set.node.ts'
 import { type Ed2kStatus, type HubDeps, PeerHub } from './hub.node.ts'
 import { type Ed2kIdentity, makeEd2kIdentity } from './identity.node.ts'
-import { READY_MS } from './limits.ts'
+import { HANDSHAKE_MS, READY_MS } from './limits.ts'
 import { type ListenerOptions, openListener } from './listener.node.ts'
 import { type Ed2kPeer, peerKey } from './peers.ts'
 import { PeerSource } from './source.node.ts'
@@ -144,6 +144,13 @@ export class Ed2k implements TransferProtocol {
   /** Part hashes of a file, from clients that have it. Waits until one gives them, all were asked, or `signal` aborts. @throws HASHSET_FAILED */
   fetchHashSet(request: HashSetRequest, signal: AbortSignal): Promise<Uint8Array> {
     return fetchHashSet({ ...this.#deps, hub: this.#hub }, request, signal)
+  }
+
+  /** Connects to a client that cannot connect to us (a server says so), and says hello: it asks for what it wants. Throws nothing. */
+  async connectTo(peer: Ed2kPeer, trust: AddressTrust = 'found'): Promise<void> {
+    const signal = AbortSignal.timeout(HANDSHAKE_MS)
+    const dialled = this.#deps.checkAddress(peer.host, peer.port, trust).then(host => this.#hub.dial({ ...peer, host }, signal))
+    await dialled.catch(error => this.#deps.log.debug('a client that called could not be reached', { error }))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

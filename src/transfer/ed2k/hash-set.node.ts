@@ -64,7 +64,7 @@ export async function fetchHashSet(deps: HashSetDeps, request: HashSetRequest, s
   for (const finder of request.finders) {
     const search = async (): Promise<void> => {
       for await (const peer of finder.find(request.hash, request.size, all)) {
-        add(peer, 'found')
+        add(peer, finder.trustOf?.(peer) ?? 'found')
         next()
       }
     }

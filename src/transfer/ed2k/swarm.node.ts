@@ -20,6 +20,8 @@ export type CheckAddress = (host: string, port: number, trust: AddressTrust) => 
 /** Finds clients that have a file: a server, Kad. */
 export interface Ed2kFinder {
   find(hash: Uint8Array, size: number, signal: AbortSignal): AsyncIterable<Ed2kPeer>
+  /** 'given' for clients in the user's own network; left out: 'found'. */
+  trustOf?(peer: Ed2kPeer): AddressTrust
 }
 
 export interface SwarmDeps {
@@ -82,7 +84,8 @@ export class Swarm implements AsyncDisposable {
   }
 
   async #find(finder: Ed2kFinder): Promise<void> {
-    for await (const peer of finder.find(this.#hash, this.#grid.size, this.#stop.signal)) this.add([peer], 'found')
+    for await (const peer of finder.find(this.#hash, this.#grid.size, this.#stop.signal))
+      this.add([peer], finder.trustOf?.(peer) ?? 'found')
   }
 
   async #keepConnected(peer: Ed2kPeer, trust: AddressTrust): Promise<void> {
