@@ -170,7 +170,7 @@ export class DownloadDesk implements AsyncDisposable {
   }
 
   async #plan(address: Address, request: GetRequest, { note, signal, notRoots }: PlanContext): Promise<Plan> {
-    const { networks } = this.#parts
+    const { networks, config } = this.#parts
     const allowed = this.#allowed(request.protocols)
     const hints: Hints = { peers: request.peers ?? [], trackers: request.trackers ?? [] }
     if (address.kind === 'kith') return await this.#planKith(address.link, request, hints, allowed, note, signal, notRoots)
@@ -178,7 +178,7 @@ export class DownloadDesk implements AsyncDisposable {
       const http = allowed.find(p => p.name === 'http')
       if (!http) throw new KithError('UNKNOWN_PROTOCOL', 'a URL needs the protocol http')
       const { planUrl } = await import('../transfer/plan-url.node.ts')
-      return await planUrl({ clock: systemClock, http }, address.url, signal)
+      return await planUrl({ clock: systemClock, http, probe: { proxy: config.proxy } }, address.url, signal)
     }
     if (address.kind === 'ed2k') {
       const [{ planEd2k }, { readEd2kPeers }, { protocol, networks: joined }] = await Promise.all([

@@ -7,8 +7,8 @@ import { codeOf, textOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Rpc } from '../net/rpc.ts'
 import type { Ed2kPeer, joinEd2kNetworks, OpenedEd2k } from '../transfer/ed2k.node.ts'
+import type { OtherSwarm } from '../transfer/other-swarms.ts'
 import type { FeedContext } from '../transfer/plan.node.ts'
-import type { OtherSwarm } from '../transfer/plan-kith.node.ts'
 import type { Share, ShareIndex, Source, TransferProtocol, UploadGate } from '../transfer/protocol.ts'
 import type { ShareSummary } from '../transfer/share-store.node.ts'
 import { type Torrents, torrentHashes } from '../transfer/torrents.node.ts'
@@ -22,6 +22,7 @@ export interface NetworkDeps {
   readonly rpc: Rpc
   readonly log: Logger
   readonly gate: UploadGate
+  readonly http: TransferProtocol
   readonly sharesOf: (protocol: string) => ShareIndex
 }
 
@@ -79,7 +80,15 @@ export async function openNetworks(stack: AsyncDisposableStack, deps: NetworkDep
   const host = config.listen[0] ?? '0.0.0.0'
   const clock = systemClock
   const { openTorrents, openOthers, readPeers } = await import('../transfer/torrents.node.ts')
-  const torrentDeps = { clock, log: log.child('bittorrent'), gate, shares: deps.sharesOf('bittorrent') }
+  // Web seeds go the way of all HTTP.
+  const torrentDeps = {
+    clock,
+    log: log.child('bittorrent'),
+    gate,
+    shares: deps.sharesOf('bittorrent'),
+    http: deps.http,
+    probe: { proxy: config.proxy }
+  }
   const torrents = stack.use(
     await withFreePorts(config, 'PORT_UNAVAILABLE', free =>
       openTorrents(torrentDeps, {

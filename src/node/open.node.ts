@@ -120,7 +120,7 @@ async function openServing(
       )
     )
   )
-  const networks = await openNetworks(stack, { rpc: network.host.rpc, log, gate, sharesOf }, config)
+  const networks = await openNetworks(stack, { rpc: network.host.rpc, log, gate, http: http.protocol, sharesOf }, config)
   const stream = stack.use(openKithStream({ ...serving, streams: network.host.streams, shares: sharesOf('kith') }))
   const pin = http.pin ?? new Uint8Array()
   endpoints.of = (share, names) => {

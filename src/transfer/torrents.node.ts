@@ -11,9 +11,10 @@ import { formatMagnet } from './bittorrent/magnet.ts'
 import { infoHashesOf, makeTorrent } from './bittorrent/metainfo.ts'
 import { type PeerAddress, parsePeerAddress } from './bittorrent/urls.ts'
 import type { V2Digest } from './digests.ts'
+import type { ProbeOptions } from './http/probe.node.ts'
 import { PUBLIC_ROUTERS } from './mainline/mainline.node.ts'
 import type { FeedContext } from './plan.node.ts'
-import type { Share, ShareIndex, UploadGate } from './protocol.ts'
+import type { Share, ShareIndex, TransferProtocol, UploadGate } from './protocol.ts'
 import { safeName } from './safe-name.ts'
 
 export interface Torrents extends AsyncDisposable {
@@ -26,6 +27,9 @@ export interface TorrentsDeps {
   readonly log: Logger
   readonly shares: ShareIndex
   readonly gate: UploadGate
+  /** Fetches web seeds, and what is asked of their servers first; ways of its own unless given. */
+  readonly http?: TransferProtocol
+  readonly probe?: ProbeOptions
 }
 
 export interface TorrentsOptions {
