@@ -4,6 +4,7 @@ import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
+import { eventually } from '../../test/kits/transfer-doubles.ts'
 import { MemoryFinder, openTestPeer, type TestPeer } from '../../test/kits/transfer-peer.ts'
 import { MemoryNetwork } from '../net/rpc-memory.ts'
 import { formatLink, parseLink } from '../wire/link.ts'
@@ -77,7 +78,7 @@ test('a stopped download goes on where it was and fetches nothing twice', async 
   const link = await a.share(world.file, { uploadLimit: 4 * 1024 * 1024 })
   const out = world.target('out')
   const first = b.get(link, { folder: out })
-  while (first.verifiedBytes < 2 * 1024 * 1024) await new Promise(resolve => setImmediate(resolve))
+  await eventually('a quarter is there', () => first.verifiedBytes >= 2 * 1024 * 1024, 30_000)
   await first.cancel()
   assert.equal(first.state, 'cancelled')
   const had = first.verifiedBytes
@@ -129,11 +130,11 @@ test('a seeder whose file changed stops seeding it, and the download ends with a
 })
 
 test('what is downloaded is served to others while it arrives', async () => {
-  await using world = await openWorld(12 * 1024 * 1024)
+  await using world = await openWorld(6 * 1024 * 1024)
   const [a, b, c] = [await world.peer(), await world.peer(), await world.peer()]
   const link = await a.share(world.file, { uploadLimit: 3 * 1024 * 1024 })
   const first = b.get(link, { folder: world.target('b') })
-  while (first.verifiedBytes < 4 * 1024 * 1024) await new Promise(resolve => setImmediate(resolve))
+  await eventually('a third is there', () => first.verifiedBytes >= 2 * 1024 * 1024, 30_000)
   const second = c.get(link, { folder: world.target('c') })
   await Promise.all([first.ended, second.ended])
   assert.equal(first.state, 'done', first.message)

@@ -117,7 +117,7 @@ async function hostileNames(t: TestContext): Promise<void> {
     ['link.txt', /^link \(2\)\.txt$/],
     ['folder.d', /^folder \(2\)\.d$/]
   ]
-  for (const [i, [name, expected]] of names.entries()) {
+  const fetchAs = async ([name, expected]: [string, RegExp], i: number): Promise<void> => {
     const out = lab.dir(`out-${i}`)
     const outside = join(lab.folder, `outside-${i}`)
     writeFileSync(join(out, 'taken.txt'), 'mine')
@@ -136,6 +136,7 @@ async function hostileNames(t: TestContext): Promise<void> {
     assert.equal(existsSync(outside), false)
     assert.doesNotMatch(JSON.stringify(view.name), /\\u001b|\\u0000|\u202e/)
   }
+  await Promise.all(names.map(fetchAs))
   // A part file's name that is a link already: not followed either.
   const trap = lab.dir('trap')
   const outside = join(lab.folder, 'trapped')

@@ -12,10 +12,12 @@ import { eventually } from '../kits/transfer-doubles.ts'
 
 const MIB = 2 ** 20
 const CHUNK = 262_144
-const SIZE = 40 * MIB + 4321
-const KILLS = 4
+/** Of each download; KITH_KILLS says how many. */
+const KILLS = Number(process.env['KITH_KILLS'] ?? 3)
+/** Enough to be killed in the middle each time: what a run brings before it dies is 2 or 3 MiB, more on a slow machine. */
+const SIZE = (8 + 8 * KILLS) * MIB + 4321
 
-suite('killed downloads', { concurrency: true, timeout: 180_000 }, () => {
+suite('killed downloads', { concurrency: true, timeout: 60_000 + 40_000 * KILLS }, () => {
   for (const protocol of ['http', 'bittorrent'])
     test(`over ${protocol} a download that is killed again and again keeps what it had`, t => killAgainAndAgain(t, protocol))
 })
@@ -29,6 +31,7 @@ async function killAgainAndAgain(t: TestContext, protocol: string): Promise<void
   const out = lab.dir('out')
   const get = ['get', ready.link!, '-o', out, '--protocol', protocol]
   let kept = 0
+  let before = new Set<number>()
   for (let kill = 0; kill < KILLS; kill++) {
     const process = lab.kith('b', ...get)
     const begun = await process.find('a fetching download', l => downloadIn(l)?.state === 'fetching')
@@ -42,9 +45,12 @@ async function killAgainAndAgain(t: TestContext, protocol: string): Promise<void
     const { right, wrong, unrecorded } = comparePart(out, content)
     const seen = process.latest(l => downloadIn(l) !== undefined)
     const told = downloadIn(seen)!.verifiedBytes
-    t.diagnostic(`kill ${kill}: told ${told}, recorded ${right} chunks, ${unrecorded} more on disk`)
+    // Chunks that an earlier kill left unrecorded may not have been fetched again yet.
+    const lost = unrecorded.filter(c => !before.has(c)).length
+    before = new Set(unrecorded)
+    t.diagnostic(`kill ${kill}: told ${told}, recorded ${right} chunks, ${lost} more on disk`)
     assert.equal(wrong, 0, 'no chunk is recorded whose bytes are wrong')
-    assert.ok(unrecorded <= 4, `${unrecorded} chunks had arrived for nothing`)
+    assert.ok(lost <= 4, `${lost} chunks had arrived for nothing`)
     assert.ok(right * CHUNK >= Math.min(told, SIZE) - CHUNK, `told ${told}, kept ${right} chunks`)
     kept = recordedBytes(out, SIZE)
     assert.ok(kept > 0)

@@ -23,12 +23,12 @@ export const recordedBytes = (folder: string, size: number): number =>
 export function comparePart(
   folder: string,
   content: Buffer
-): { readonly right: number; readonly wrong: number; readonly unrecorded: number } {
+): { readonly right: number; readonly wrong: number; readonly unrecorded: readonly number[] } {
   const part = readFileSync(join(folder, find(folder, '.part')!))
   const chunks = chunksOf(folder)
   const isRight = (c: number): boolean => part.subarray(c * CHUNK, (c + 1) * CHUNK).equals(content.subarray(c * CHUNK, (c + 1) * CHUNK))
   const count = Math.ceil(content.length / CHUNK)
   const right = [...chunks].filter(isRight).length
-  const onDisk = Array.from({ length: count }, (_, c) => c).filter(isRight).length
-  return { right, wrong: chunks.size - right, unrecorded: onDisk - right }
+  const unrecorded = Array.from({ length: count }, (_, c) => c).filter(c => !chunks.has(c) && isRight(c))
+  return { right, wrong: chunks.size - right, unrecorded }
 }

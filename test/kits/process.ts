@@ -8,9 +8,9 @@ import { after, type TestContext } from 'node:test'
 
 /** For starting and ending, on a machine that is busy with other tests. */
 const DEADLINE_MS = 60_000
-/** Compiled code, shared by all processes of a test file: they start in half the time. */
-const CODE = mkdtempSync(join(tmpdir(), 'kith-cli-code-'))
-after(() => rmSync(CODE, { recursive: true, force: true }))
+/** Compiled code, shared by all processes of a test file, or of `npm test`: they start in half the time. */
+const CODE = process.env['NODE_COMPILE_CACHE'] ?? mkdtempSync(join(tmpdir(), 'kith-cli-code-'))
+if (CODE !== process.env['NODE_COMPILE_CACHE']) after(() => rmSync(CODE, { recursive: true, force: true }))
 
 export type Json = Record<string, unknown>
 
