@@ -43,6 +43,8 @@ export const MAX_SWITCHES = 3
 export const FAILING_SEEDERS = 2
 /** Swarms of other programs that one download joins per protocol: a false offer may name any. */
 export const MAX_OTHER_SWARMS = 3
+/** Longest list of hashes by which an offer names one: three info-hashes (hybrid, v2, plain). Each is a swarm that is joined on a stranger's word. */
+export const MAX_OTHER_HASHES_BYTES = 60
 /** Data is made durable (fdatasync) after so many new bytes: what a power cut costs at most. */
 export const CHECKPOINT_BYTES: number = 64 * 1024 * 1024
 /** Space that must stay free beyond the file: 5 %. */

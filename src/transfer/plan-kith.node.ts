@@ -4,20 +4,13 @@ import { codeOf, KithError } from '../base/errors.ts'
 import { CHUNK_BYTES, HASHES_PER_PAGE } from '../wire/limits.ts'
 import type { Link } from '../wire/link.ts'
 import { type Grid, makeGrid } from './grid.ts'
-import { FIRST_SOURCE_MS, MAX_OTHER_SWARMS } from './limits.ts'
+import { FIRST_SOURCE_MS } from './limits.ts'
 import { type FetchedOffer, fetchHashPage, fetchOffer } from './offers.ts'
+import { type OtherSwarm, Others } from './other-swarms.node.ts'
 import { kithStem } from './part-file.node.ts'
 import type { FeedContext, Plan } from './plan.node.ts'
 import { Providers } from './providers.ts'
 import { Seeders, type SeedersDeps } from './seeders.ts'
-
-/** Peers of other programs that have the same file, over a protocol that names it by a hash in an offer: fetched from beside the seeders. */
-export interface OtherSwarm {
-  /** As in offers: "bittorrent", "webtorrent", "ed2k". */
-  readonly protocol: string
-  /** Joins them; their sources come to `add`, and are never paid. `extra` is an offer's: info-hash or ed2k hash; any bytes, check it. */
-  open(extra: Uint8Array, context: FeedContext): AsyncDisposable
-}
 
 export interface KithPlanDeps extends SeedersDeps {
   readonly others?: readonly OtherSwarm[] | undefined
@@ -146,38 +139,6 @@ async function feed(
   for (const offer of [first, ...early.drain()]) if (sameContent(offer, first)) use(offer)
   await Promise.all([providers.run(signal), renewPartial(deps, seeders, link.fileId, signal)])
   await seeders.settled()
-}
-
-/** The swarms of other programs that offers name, each joined once. A false offer may name any, so there are only a few. */
-class Others implements AsyncDisposable {
-  readonly #deps: KithPlanDeps
-  readonly #context: FeedContext
-  readonly #stack = new AsyncDisposableStack()
-  readonly #joined = new Map<OtherSwarm, Set<string>>()
-
-  constructor(deps: KithPlanDeps, context: FeedContext) {
-    this.#deps = deps
-    this.#context = context
-  }
-
-  join({ offer, peerId }: FetchedOffer): void {
-    for (const swarm of this.#deps.others ?? []) {
-      const extra = offer.protocols.find(p => p.name === swarm.protocol)?.extra
-      const joined = this.#joined.get(swarm) ?? new Set()
-      this.#joined.set(swarm, joined)
-      if (!extra?.length || joined.has(bytesToHex(extra)) || joined.size >= MAX_OTHER_SWARMS) continue
-      joined.add(bytesToHex(extra))
-      try {
-        this.#stack.use(swarm.open(extra, this.#context))
-      } catch (error) {
-        this.#deps.log.debug('a swarm was not joined', { peer: peerId, protocol: swarm.protocol, error })
-      }
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#stack.disposeAsync()
-  }
 }
 
 const sameContent = (a: FetchedOffer, b: FetchedOffer): boolean =>
