@@ -384,7 +384,7 @@ export class Scheduler implements AsyncDisposable {
   /** A connection that ended without being asked for anything would keep its place for ever. @returns whether it was dropped */
   #dropEnded(entry: Entry): boolean {
     const quiet = entry.lanes.size === 0 && entry.checking === 0 && entry.state !== 'unpaid' // else the end of those decides
-    if (!entry.source.ended || !quiet || this.#left === 0) return false // all is here: that it hangs up now is no fault
+    if (!entry.source.ended || !quiet || this.#map.left === 0) return false // all is here: that it hangs up now is no fault
     this.#drop(entry, 'SOURCE_LOST', 'the connection ended')
     return true
   }
