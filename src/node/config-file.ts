@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { KithError } from '../base/errors.ts'
 import type { LogLevel } from '../base/log.ts'
+import { PROTOCOLS } from './protocols.ts'
 
 /** Ports that peers may connect to, or that only this machine may (`api`). 0 takes a free one. */
 export interface Ports {
@@ -65,6 +66,7 @@ export interface ConfigFile {
   readonly webtorrent?: { readonly trackers?: readonly string[]; readonly iceServers?: readonly IceServer[] }
   readonly ed2k?: { readonly servers?: readonly string[]; readonly kadBootstrap?: readonly string[] }
   readonly cacheBytes?: number
+  readonly diskCacheBytes?: number
   readonly capacityBytes?: number
   readonly chain?: {
     readonly chainId?: number
@@ -96,7 +98,7 @@ const fileSchema: z.ZodType<ConfigFile> = z.strictObject({
   uploadLimit: z.exactOptional(z.int().min(1024)),
   downloadLimit: z.exactOptional(z.int().min(1024)),
   reachability: z.exactOptional(z.enum(['auto', 'public', 'private'])),
-  protocols: z.exactOptional(z.array(z.string()).min(1).max(16)),
+  protocols: z.exactOptional(z.array(z.enum(PROTOCOLS)).min(1).max(16)),
   proxy: z.exactOptional(z.url({ protocol: /^http$/ })),
   restricted: z.exactOptional(z.boolean()),
   relays: z.exactOptional(z.array(z.string().startsWith('/')).max(8)),
@@ -120,6 +122,7 @@ const fileSchema: z.ZodType<ConfigFile> = z.strictObject({
     z.strictObject({ servers: z.exactOptional(z.array(hostPort).max(16)), kadBootstrap: z.exactOptional(z.array(hostPort).max(64)) })
   ),
   cacheBytes: z.exactOptional(z.int().min(0)),
+  diskCacheBytes: z.exactOptional(z.int().min(1024 * 1024)),
   capacityBytes: z.exactOptional(z.int().min(0)),
   chain: z.exactOptional(
     z.strictObject({

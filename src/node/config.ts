@@ -74,6 +74,8 @@ export interface Config {
   }
   /** Memory for chunks that are asked for often. */
   readonly cacheBytes: number | undefined
+  /** Disk for chunks of shares on slower media, in the state folder; undefined: none. */
+  readonly diskCacheBytes: number | undefined
   /** Storage this node means to offer, for `status`. */
   readonly capacityBytes: number | undefined
   readonly chain: {
@@ -153,6 +155,7 @@ export function mergeConfig(
     webtorrent: { trackers: file?.webtorrent?.trackers ?? [], iceServers: file?.webtorrent?.iceServers ?? [] },
     ed2k: { servers: file?.ed2k?.servers ?? [], kadBootstrap: file?.ed2k?.kadBootstrap ?? [] },
     cacheBytes: file?.cacheBytes,
+    diskCacheBytes: file?.diskCacheBytes,
     capacityBytes: file?.capacityBytes,
     chain: {
       chainId: file?.chain?.chainId ?? 98765,

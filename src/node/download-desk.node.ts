@@ -17,7 +17,7 @@ import { parseWei } from '../wire/wei.ts'
 import type { DownloadMemory } from './download-memory.node.ts'
 import type { Hints } from './networks.node.ts'
 import type { NodeParts } from './parts.node.ts'
-import { checkProtocol } from './protocols.ts'
+import { checkGetRequest } from './request-checks.ts'
 import type { GetRequest } from './types.ts'
 
 export interface DeskListeners {
@@ -86,10 +86,10 @@ export class DownloadDesk implements AsyncDisposable {
     return this.#downloads.get(id)
   }
 
-  /** @throws BAD_LINK, PATH_FORBIDDEN, DOWNLOAD_RUNNING, ALREADY_HERE, BAD_PRICE */
+  /** @throws BAD_LINK, BAD_RATE, BAD_ADDRESS, UNKNOWN_PROTOCOL, PATH_FORBIDDEN, DOWNLOAD_RUNNING, ALREADY_HERE, BAD_PRICE, WRONG_KEY */
   start(request: GetRequest): Download {
     const address = parseAddress(request.address)
-    if (request.prefer !== undefined) checkProtocol(request.prefer)
+    checkGetRequest(address, request)
     const folder = checkFolder(request.folder)
     const maxCostWei = request.maxCostWei === undefined ? undefined : parseWei(request.maxCostWei)
     const running = this.all().filter(d => d.finishedAt === undefined)
@@ -175,8 +175,7 @@ export class DownloadDesk implements AsyncDisposable {
     const hints: Hints = { peers: request.peers ?? [], trackers: request.trackers ?? [] }
     if (address.kind === 'kith') return await this.#planKith(address.link, request, hints, allowed, note, signal, notRoots)
     if (address.kind === 'url') {
-      const http = allowed.find(p => p.name === 'http')
-      if (!http) throw new KithError('UNKNOWN_PROTOCOL', 'a URL needs the protocol http')
+      const http = this.#parts.protocols.find(p => p.name === 'http')! // it fetches https: URLs, too
       const { planUrl } = await import('../transfer/plan-url.node.ts')
       return await planUrl({ clock: systemClock, http, probe: { proxy: config.proxy } }, address.url, signal)
     }
@@ -221,9 +220,7 @@ export class DownloadDesk implements AsyncDisposable {
     return await planKith({ ...offers, finder, log: log.child('download'), protocols, choice, others }, link, note, signal, notRoots)
   }
 
-  /** @throws UNKNOWN_PROTOCOL */
   #allowed(names: readonly string[] | undefined): readonly TransferProtocol[] {
-    for (const name of names ?? []) checkProtocol(name)
     return this.#parts.protocols.filter(p => !names || names.length === 0 || names.includes(p.name))
   }
 

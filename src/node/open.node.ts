@@ -8,6 +8,7 @@ import { type Logger, silentLogger } from '../base/log.ts'
 import type { Identity } from '../identity/identity.ts'
 import { openIdentity } from '../identity/open.node.ts'
 import { lockFolder } from '../platform/files.node.ts'
+import type { ColdTier } from '../transfer/chunk-cache.ts'
 import type { Share, ShareIndex } from '../transfer/protocol.ts'
 import type { OfferProtocol } from '../wire/offer.ts'
 import type { Config } from './config.ts'
@@ -84,7 +85,11 @@ async function openServing(
   const tickets = new TicketBook(systemClock)
   const endpoints: { of: (share: Share, names: readonly string[]) => readonly OfferProtocol[] } = { of: () => [] }
   const notices: Notices = {}
-  const cache = new ChunkCache({ clock: systemClock }, config.cacheBytes === undefined ? {} : { maxBytes: config.cacheBytes })
+  const cold = await openDiskCache(stack, config)
+  const cache = new ChunkCache(
+    { clock: systemClock, ...(cold ? { cold } : {}) },
+    config.cacheBytes === undefined ? {} : { maxBytes: config.cacheBytes }
+  )
   const shares = stack.use(
     await ShareBook.open(
       {
@@ -137,4 +142,11 @@ async function openServing(
   stack.use(serveOffers(offers, shares))
   const protocols = [http.protocol, http.secureProtocol, ...networks.all.map(n => n.protocol), stream]
   return { config, log, identity, ...network, payments, shares, offers, httpPort: http.server.port, networks, protocols, notices }
+}
+
+/** The disk tier of the cache: for shares that lie on something slower than the state folder. */
+async function openDiskCache(stack: AsyncDisposableStack, { diskCacheBytes: maxBytes, folders }: Config): Promise<ColdTier | undefined> {
+  if (maxBytes === undefined) return undefined
+  const { DiskCache } = await import('../transfer/chunk-cache-disk.node.ts')
+  return stack.use(await DiskCache.open(join(folders.state, 'chunk-cache'), { maxBytes }))
 }

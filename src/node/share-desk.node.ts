@@ -16,6 +16,7 @@ import { MAX_NAME_BYTES } from '../wire/limits.ts'
 import { parseWei } from '../wire/wei.ts'
 import type { NodeParts } from './parts.node.ts'
 import { chooseProtocols } from './protocols.ts'
+import { checkShareRequest } from './request-checks.ts'
 import { ShareAddresses } from './share-addresses.node.ts'
 import type { NodeEvent, ShareRequest, ShareView } from './types.ts'
 
@@ -69,8 +70,12 @@ export class ShareDesk implements AsyncDisposable {
       if (state === 'seeding') this.#track(this.#parts.finder.announce(summary.fileId))
   }
 
-  /** @throws FILE_NOT_FOUND, NOT_A_FILE, FILE_EMPTY, FILE_CHANGED, BAD_PRICE, BAD_NAME, PAYMENTS_OFF, UNKNOWN_PROTOCOL, CANCELLED */
+  /**
+   * @throws FILE_NOT_FOUND, NOT_A_FILE, FILE_EMPTY, FILE_CHANGED, BAD_PRICE, BAD_NAME, BAD_RATE, BAD_ADDRESS, PAYMENTS_OFF, UNKNOWN_PROTOCOL,
+   * FREE_ONLY, CANCELLED
+   */
   async share(request: ShareRequest, signal?: AbortSignal): Promise<ShareView> {
+    checkShareRequest(request)
     const price = parseWei(request.pricePerMb ?? '0')
     if (price > 0n && !this.#parts.payments.gate.terms) {
       throw new KithError('PAYMENTS_OFF', 'a price needs a wallet to be paid to', {}, { hint: 'kith wallet create' })
@@ -78,12 +83,14 @@ export class ShareDesk implements AsyncDisposable {
     const { config, host } = this.#parts
     const chosen = request.protocols ?? config.protocols
     const protocols = chooseProtocols(chosen, { reachability: host.reachability, isPaid: price > 0n })
+    const opening = this.#parts.networks.ready(protocols) // beside the hashing
+    this.#track(opening)
     const task = await this.#prepare(request, protocols, price, signal)
-    await this.#parts.networks.ready(protocols)
     const digest = await this.#hash(task, signal).catch(error => {
       this.#discard(task)
       throw error
     })
+    await opening
     const record = makeRecord(task, digest)
     await this.#parts.shares.add(record).catch(error => {
       this.#discard(task)
@@ -129,6 +136,8 @@ export class ShareDesk implements AsyncDisposable {
     if (name === '' || Buffer.byteLength(name) > MAX_NAME_BYTES)
       throw new KithError('BAD_NAME', 'the name is empty or longer than 1,024 bytes')
     if (!request.encrypt && request.passphrase === undefined) return { request, path: request.path, name, protocols, price }
+    const known = request.passphrase === undefined ? this.#encrypted.findOriginal(request.path, name) : undefined
+    if (known) return { request, path: known.path, name: known.publicName, protocols, price }
     const { size } = stampOf(request.path)
     const tell = this.#progress(request.path, size)
     const entry = await this.#encrypted.add(request.path, name, request.passphrase, bytes => tell(bytes, size), signal)
@@ -184,15 +193,20 @@ export class ShareDesk implements AsyncDisposable {
     }
   }
 
-  /** In the DHTs, at trackers and servers: wherever this share is served. */
+  /** In the DHTs, at trackers and servers: wherever this share is served. What was told of it before, with other options, ends. */
   #announce(record: ShareSummary): void {
     this.#track(this.#parts.finder.announce(record.fileId))
     const hex = bytesToHex(record.fileId)
-    if (this.#announced.has(hex)) return
+    const before = this.#announced.get(hex)
     const stack = new AsyncDisposableStack()
-    for (const network of this.#parts.networks.all)
-      if (record.protocols.includes(network.protocol.name)) stack.use(network.announce(record))
     this.#announced.set(hex, stack)
+    const tell = (): void => {
+      if (stack.disposed) return
+      for (const network of this.#parts.networks.all)
+        if (record.protocols.includes(network.protocol.name)) stack.use(network.announce(record))
+    }
+    if (before) this.#track(before.disposeAsync().then(tell))
+    else tell()
   }
 
   async #withdraw(fileId: Uint8Array): Promise<void> {
