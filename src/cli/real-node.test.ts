@@ -47,10 +47,8 @@ test('a file shared by one home arrives in another, whole, and everything ends',
   const unshared = await new Process(KITH, a, ['unshare', String(shared.last['link']), '--json']).ended()
   assert.equal(unshared.last['state'], 'stopped', unshared.err)
 
-  const at = performance.now()
   up.kill('SIGTERM')
   const end = await up.ended()
-  assert.equal(end.code, 0, end.err)
-  assert.ok(performance.now() - at < 5_000)
+  assert.equal(end.code, 0, `it ended by itself within 4.5 s, or it would be 143: ${end.err}`)
   for (const home of [a, b]) for (const f of ['state/api.json', 'data/lock']) assert.equal(existsSync(join(home, f)), false, `${home} ${f}`)
 })
