@@ -1,8 +1,8 @@
 /** What is known about a file before it is fetched: `kith info`. */
 import { bytesToHex } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
-import { parseAddress } from '../transfer/address.ts'
 import type { NodeParts } from './parts.node.ts'
+import { parsePublicAddress } from './public-address.ts'
 import type { FileInfo } from './types.ts'
 
 /**
@@ -14,7 +14,7 @@ export async function inspectAddress(
   text: string,
   signal: AbortSignal = new AbortController().signal
 ): Promise<FileInfo> {
-  const address = parseAddress(text)
+  const address = parsePublicAddress(text)
   if (address.kind === 'kith') {
     const { offers, finder, log, gate } = parts
     for (const via of address.link.via) gate.allow(via, 'user')

@@ -6,7 +6,6 @@ import { basename } from 'node:path'
 import { bytesToHex } from '../base/bytes.ts'
 import { systemClock } from '../base/clock.ts'
 import { KithError } from '../base/errors.ts'
-import { parseAddress } from '../transfer/address.ts'
 import type { DigestWants } from '../transfer/digests.ts'
 import { EncryptedStore } from '../transfer/encrypted-store.node.ts'
 import { type CoreDigest, type FileDigest, type HashProgress, hashFile, stampOf } from '../transfer/hash-file.node.ts'
@@ -16,6 +15,7 @@ import { MAX_NAME_BYTES } from '../wire/limits.ts'
 import { parseWei } from '../wire/wei.ts'
 import type { NodeParts } from './parts.node.ts'
 import { chooseProtocols } from './protocols.ts'
+import { parsePublicAddress } from './public-address.ts'
 import { checkShareRequest } from './request-checks.ts'
 import { ShareAddresses } from './share-addresses.node.ts'
 import type { NodeEvent, ShareRequest, ShareView } from './types.ts'
@@ -258,7 +258,7 @@ function makeRecord({ request, path, name, protocols, price }: Task, digest: Fil
 
 /** File id in hex from hex, CID or link. @throws BAD_LINK */
 function fileIdOf(id: string): string {
-  const address = parseAddress(id.split('#')[0]!.replace(/([?&])enc=[a-z]+&?/, '$1'))
+  const address = parsePublicAddress(id)
   if (address.kind !== 'kith') throw new KithError('BAD_LINK', 'give the file id, CID or kith: link of a share')
   return bytesToHex(address.link.fileId)
 }

@@ -2,7 +2,7 @@
  * Ciphertext of the files that this node shares encrypted, with what opens them: one folder, mode 0700. A file is `<id>.kithenc`, its
  * secret `<id>.json` (mode 0600), where the id is random; the share book knows the ciphertext like any other file.
  */
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { randomBytes } from '#crypto'
 import { base64UrlToBytes, bytesToBase64Url, bytesToHex } from '../base/bytes.ts'
@@ -71,6 +71,15 @@ export class EncryptedStore {
   /** The entry of a ciphertext by its path. */
   find(path: string): EncryptedEntry | undefined {
     return this.#entries.get(path)
+  }
+
+  /** The entry of a file that was encrypted with a key before, under this name, and was not touched since. */
+  findOriginal(original: string, name: string): EncryptedEntry | undefined {
+    const changedMs = statSync(original, { throwIfNoEntry: false })?.ctimeMs ?? Number.POSITIVE_INFINITY
+    return [...this.#entries.values()].find(e => {
+      const madeMs = statSync(e.path, { throwIfNoEntry: false })?.birthtimeMs ?? 0
+      return e.key && e.original === original && e.name === name && changedMs < madeMs
+    })
   }
 
   /** Deletes ciphertext and secret; the user's own file is not touched. */

@@ -1,20 +1,14 @@
 /** Paid files with real processes and a real local chain: what is delivered is paid, once, and nothing else. */
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import { suite, type TestContext, test } from 'node:test'
-import { formatAddress } from '../../src/pay/address.ts'
-import { createWallet } from '../../src/pay/wallet.node.ts'
 import { amountDue } from '../../src/wire/wei.ts'
 import { downloadIn, errorCode, Lab, sha256OfFile } from '../kits/lab.ts'
-import { phrases } from '../kits/pay.ts'
-import type { Process } from '../kits/process.ts'
+import { balance, call, chainUp, fund, walletIn } from '../kits/lab-chain.ts'
 import { eventually } from '../kits/transfer-doubles.ts'
 
 const MIB = 2 ** 20
 /** 0.001 coin per MB. */
 const PRICE = 10n ** 15n
-const COIN = 10n ** 18n
 
 interface Receipt {
   readonly role: string
@@ -163,26 +157,6 @@ function stepsOf(receipts: readonly Receipt[]): number[] {
   return [...byTx.values()]
 }
 
-/** @param at URL of a chain that was here before: the same port and state */
-async function chainUp(lab: Lab, at?: string): Promise<{ readonly rpc: string; readonly process: Process }> {
-  const process = lab.start('chain', ['chain', 'up', '--json', '--rpc-port', at === undefined ? '0' : new URL(at).port])
-  const ready = await process.line('ready')
-  assert.equal(ready['chainId'], 98765)
-  return { rpc: String(ready['rpc']), process }
-}
-
-/** Makes the wallet of a home as `kith wallet create` does, without opening a node for it. */
-async function walletIn(lab: Lab, home: string, phrase: number): Promise<string> {
-  return formatAddress((await createWallet(join(lab.dir(home, 'data'), 'pay'), phrases[phrase]!, {}, randomBytes)).address)
-}
-
-async function call(rpc: string, method: string, ...params: unknown[]): Promise<string> {
-  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })
-  const answer = await fetch(rpc, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
-  return ((await answer.json()) as { result: string }).result
-}
-const fund = (rpc: string, address: string): Promise<string> => call(rpc, 'anvil_setBalance', address, `0x${COIN.toString(16)}`)
-const balance = async (rpc: string, address: string): Promise<bigint> => BigInt(await call(rpc, 'eth_getBalance', address, 'latest'))
 async function twoBlocks(rpc: string): Promise<void> {
   const now = await call(rpc, 'eth_blockNumber')
   await eventually('two more blocks', async () => BigInt(await call(rpc, 'eth_blockNumber')) >= BigInt(now) + 2n, 10_000)
