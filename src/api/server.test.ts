@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 import {
   downloadView,
+  fileInfo,
   HEX_A,
   nodeInfo,
   receiptView,
@@ -80,6 +81,7 @@ const validBody: Record<string, unknown> = {
   createWallet: {},
   send: { to: `0x${'22'.repeat(20)}`, wei: '1' },
   settle: {},
+  inspect: { address: HEX_A },
   stop: {}
 }
 
@@ -301,6 +303,8 @@ test('the client gives what the node gives, and its errors with code and hint', 
   assert.equal((await client.get({ address: 'magnet:?xt=urn:btih:00&dn=a b', folder: '/tmp' })).address, 'magnet:?xt=urn:btih:00&dn=a b')
   assert.equal((await client.download('d1')).id, 'd1')
   assert.equal((await client.cancel('d1')).state, 'cancelled')
+  assert.deepEqual(await client.inspect(HEX_A), fileInfo)
+  await assert.rejects(client.inspect('kith:x'), e => hasCode(e, 'NO_SOURCES'))
   assert.equal((await client.unshare(HEX_A)).state, 'stopped')
   await client.stop()
   assert.equal(rig.stopped(), 1)

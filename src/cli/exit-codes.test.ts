@@ -7,7 +7,7 @@ import { exitCodeOf, exitCodes } from './exit-codes.ts'
 const root = join(import.meta.dirname, '../..')
 
 test('every code of every folder has an exit code, and those a script asks about have the right one', () => {
-  const codes = globSync('src/*/errors.ts', { cwd: root }).flatMap(f =>
+  const codes = globSync('src/**/errors.ts', { cwd: root }).flatMap(f =>
     [...readFileSync(join(root, f), 'utf8').matchAll(/^ {2}([A-Z0-9_]+):/gm)].map(m => m[1]!)
   )
   assert.ok(codes.length > 60, `${codes.length} codes`)
@@ -18,6 +18,10 @@ test('every code of every folder has an exit code, and those a script asks about
     BAD_LINK: 2,
     BAD_PRICE: 2,
     BAD_PHRASE: 2,
+    BAD_RATE: 2,
+    UNKNOWN_PROTOCOL: 2,
+    PROXY_INVALID: 2,
+    WRONG_KEY: 2,
     FILE_NOT_FOUND: 3,
     NO_SOURCES: 3,
     UNKNOWN_SHARE: 3,
@@ -43,6 +47,8 @@ test('every code of every folder has an exit code, and those a script asks about
     ALREADY_RUNNING: 69,
     CHAIN_BINARY_MISSING: 69,
     API_PORT_IN_USE: 69,
+    PORT_UNAVAILABLE: 69,
+    WEBRTC_UNAVAILABLE: 69,
     INTERNAL: 1
   }
   for (const [code, exit] of Object.entries(wanted)) assert.equal(exitCodeOf(code), exit, code)

@@ -5,6 +5,8 @@ const args = process.argv.slice(2)
 if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
   process.stdout.write(`${version}\n`)
 } else {
+  // The key in a link is not for everybody who lists the processes of this machine.
+  if (args.some(a => a.startsWith('kith:') && a.includes('#'))) process.title = 'kith'
   const { enableCodeCache } = await import('./code-cache.ts')
   enableCodeCache(process.env)
   preload()

@@ -43,7 +43,7 @@ test('bash completes commands, their subcommands and options', () => {
   }
   assert.deepEqual(complete('un'), ['unshare'])
   assert.deepEqual(complete('wallet', 're'), ['restore', 'receipts'])
-  assert.deepEqual(complete('share', '--pr'), ['--price', '--protocol'])
+  assert.deepEqual(complete('share', '--pr'), ['--price', '--protocol', '--protocols', '--proxy'])
   assert.deepEqual(complete('--json', 'wallet', 'send', '--api'), ['--api-port'])
 })
 

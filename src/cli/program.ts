@@ -2,7 +2,7 @@
 import { Command, Option } from 'commander'
 import { logLevels } from '../base/log.ts'
 import { version } from '../node/version.ts'
-import { collect, portNumber } from './arguments.ts'
+import { collect, hostPorts, ipAddresses, portNumber, rpcUrls } from './arguments.ts'
 import type { Act, Register } from './context.ts'
 
 /** In the order of the help. */
@@ -61,14 +61,14 @@ function addGlobalOptions(program: Command): void {
     .option('--no-json', 'text for people even when stdout is not a terminal')
     .option('--port <number>', 'TCP port for peers; the ports after it are used too; 0: any free ports', portNumber)
     .option('--api-port <number>', 'port of the local API; 0: any free port', portNumber)
-    .option('--listen <ip>', 'address to listen on for peers (repeatable)', collect)
+    .option('--listen <ip>', 'address to listen on for peers (repeatable)', ipAddresses)
     .option('--bootstrap <multiaddr>', 'a node that introduces this one to its network (repeatable)', collect)
     .option('--no-lan', 'do not look for nodes on the local network')
     .option('--public', 'join the public networks as well: IPFS, BitTorrent and Kad')
     .option('--relay <multiaddr>', 'a relay at which this node can be reached (repeatable)', collect)
-    .option('--dht-bootstrap <host:port>', 'a node that introduces this one to a BitTorrent DHT (repeatable)', collect)
+    .option('--dht-bootstrap <host:port>', 'a node that introduces this one to a BitTorrent DHT (repeatable)', hostPorts)
     .option('--proxy <url>', 'HTTP proxy for fetching over HTTP and HTTPS')
     .option('--wallet-passphrase-file <file>', 'file of mode 0600 with the passphrase of the wallet, if it has one')
-    .option('--chain-rpc <url>', 'JSON-RPC of the chain (repeatable)', collect)
+    .option('--chain-rpc <url>', 'JSON-RPC of the chain (repeatable)', rpcUrls)
     .addOption(new Option('--log-level <level>', 'what to log on stderr').choices(Object.keys(logLevels)))
 }

@@ -32,12 +32,12 @@ export function shareView(over: Partial<T.ShareView> = {}): T.ShareView {
     link: `kith:${HEX_A}?root=${HEX_B}`,
     magnet: 'magnet:?xt=urn:btih:00',
     infoHash: '00'.repeat(20),
-    infoHashV2: undefined,
-    ed2k: undefined,
+    infoHashV2: '11'.repeat(32),
+    ed2k: 'ed2k://|file|file.iso|1048576|00112233445566778899aabbccddeeff|/',
     encrypted: false,
     torrentPath: '/data/file.iso.torrent',
-    plainMagnet: undefined,
-    plainTorrentPath: undefined,
+    plainMagnet: 'magnet:?xt=urn:btih:01',
+    plainTorrentPath: '/data/plain.torrent',
     httpUrls: [`http://127.0.0.1:4803/${HEX_A}`],
     uploadedBytes: 0,
     addedAt: 1_700_000_000_000,
@@ -140,6 +140,29 @@ export const nodeInfo: T.NodeInfo = {
   startedAt: 1_700_000_000_000
 }
 
+export const fileInfo: T.FileInfo = {
+  file_hash: HEX_A,
+  file_name: 'file.iso',
+  file_size: 1_048_576,
+  total_chunks: 4,
+  chunk_size: 262_144,
+  created_at: 1_700_000_000,
+  mime_type: '',
+  seeders: {
+    http: [
+      {
+        peer_id: '12D3KooWseeder',
+        multiaddr: '/ip4/192.0.2.7/tcp/4803/p2p/12D3KooWseeder',
+        wallet: `0x${'22'.repeat(20)}`,
+        chunks: ['0-1', '3-3'],
+        price_per_mb: '1000000000000000'
+      }
+    ]
+  },
+  total_seeders: 1,
+  seeders_by_protocol: { http: 1 }
+}
+
 const missing = (code: string, what: string) => new KithError(code, `no ${what} has this id`, {}, { hint: 'run: kith status' })
 
 export function scriptedNode(): ScriptedNode {
@@ -188,7 +211,8 @@ export function scriptedNode(): ScriptedNode {
     },
     shares: () => [...sharesById.values()],
     async inspect(address) {
-      throw new KithError('NO_SOURCES', `nobody has ${address}`)
+      if (address !== HEX_A) throw new KithError('NO_SOURCES', `nobody has ${address}`)
+      return fileInfo
     },
     async unshare(id) {
       changes.push(`unshare:${id}`)

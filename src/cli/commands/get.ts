@@ -6,7 +6,7 @@ import { systemClock } from '../../base/clock.ts'
 import { hasCode, KithError } from '../../base/errors.ts'
 import type { DownloadView, GetRequest } from '../../node/types.ts'
 import { parseCoin } from '../../wire/wei.ts'
-import { collect, protocolsOf } from '../arguments.ts'
+import { addressOf, collect, protocolsOf } from '../arguments.ts'
 import type { Context, Register } from '../context.ts'
 import { exitCodeOf, exitCodes } from '../exit-codes.ts'
 import { clean, formatBytes, formatDuration, formatRate, formatWei, parseSize } from '../format.ts'
@@ -83,9 +83,8 @@ async function get(context: Context, address: string, options: GetOptions): Prom
 
 async function requestOf(address: string, options: GetOptions, signal: AbortSignal): Promise<GetRequest> {
   const text = address === '-' ? await readStdinLine() : address
-  const isFile = !/^[a-z0-9+]+:/i.test(text) && text.endsWith('.torrent')
   return {
-    address: isFile ? resolve(text) : text,
+    address: addressOf(text),
     folder: resolve(options.output),
     ...(options.maxCost === undefined ? {} : { maxCostWei: parseCoin(options.maxCost).toString() }),
     ...(options.seed === undefined ? {} : { seed: options.seed }),

@@ -1,6 +1,6 @@
 /** `kith info`: what is known about a file before it is fetched. */
-import { resolve } from 'node:path'
 import type { FileInfo } from '../../node/types.ts'
+import { addressOf } from '../arguments.ts'
 import type { Context, Register } from '../context.ts'
 import { clean, formatBytes, formatPrice } from '../format.ts'
 import { openSession } from '../session.ts'
@@ -22,9 +22,8 @@ export const register: Register = (program, act) => {
 
 async function info(context: Context, address: string): Promise<undefined> {
   const text = address === '-' ? await readStdinLine() : address
-  const isFile = !/^[a-z0-9+]+:/i.test(text) && text.endsWith('.torrent')
   await using session = await openSession(context, { serve: false })
-  const found = await session.client.inspect(isFile ? resolve(text) : text, context.lifetime.signal)
+  const found = await session.client.inspect(addressOf(text), context.lifetime.signal)
   context.output.result(found, () => describeInfo(found))
 }
 
