@@ -53,6 +53,9 @@ export const SCTP_BUFFER_BYTES: number = 1024 * 1024
 
 /** Longest message of a tracker to its client: one description, escaped, and its ids. */
 export const MAX_TRACKER_MESSAGE_BYTES: number = 160 * 1024
+/** Messages a second from one tracker, and at once: more ends the connection. Swarms of thousands send a few. */
+export const MAX_TRACKER_MESSAGES_PER_SECOND = 50
+export const TRACKER_MESSAGES_BURST = 500
 /** Offers sent with one announcement, and made at once. */
 export const MAX_OFFERS = 5
 /** Time between announcements at one tracker, whatever it asks for. */

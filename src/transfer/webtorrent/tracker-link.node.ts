@@ -8,8 +8,18 @@ import { bytesToHex, fromUtf8 } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { KithError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
+import { TokenBucket } from '../../base/token-bucket.ts'
 import type { AddressTrust, CheckAddress } from '../bittorrent/tracker.node.ts'
-import { MAX_TRACKER_MESSAGE_BYTES, MAX_WS_RETRY_MS, WS_CLOSE_MS, WS_HANDSHAKE_MS, WS_RETRY_MS, WS_SILENCE_MS } from './limits.ts'
+import {
+  MAX_TRACKER_MESSAGE_BYTES,
+  MAX_TRACKER_MESSAGES_PER_SECOND,
+  MAX_WS_RETRY_MS,
+  TRACKER_MESSAGES_BURST,
+  WS_CLOSE_MS,
+  WS_HANDSHAKE_MS,
+  WS_RETRY_MS,
+  WS_SILENCE_MS
+} from './limits.ts'
 import { type ClientMessage, readTrackerMessage, type TrackerMessage, writeClientMessage } from './tracker-messages.ts'
 
 export interface TrackerLinkDeps {
@@ -126,8 +136,13 @@ export class TrackerLink implements AsyncDisposable {
     socket.on('error', error => (cause ??= error))
     socket.on('close', () => ended.resolve())
     socket.on('pong', () => (lastMs = this.#deps.clock.monotonic()))
+    const messages = new TokenBucket(this.#deps.clock, MAX_TRACKER_MESSAGES_PER_SECOND, TRACKER_MESSAGES_BURST)
     socket.on('message', (data, isBinary) => {
       lastMs = this.#deps.clock.monotonic()
+      if (!messages.tryTake()) {
+        socket.terminate()
+        return
+      }
       if (!isBinary || data instanceof Uint8Array) this.#onMessage(data as Uint8Array)
     })
     socket.on('open', () => {
