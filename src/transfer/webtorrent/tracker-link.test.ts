@@ -1,6 +1,7 @@
 /** Trackers that mean harm. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { createServer } from 'node:http'
 import test from 'node:test'
 import { WebSocketServer } from 'ws'
 import { within } from '../../../test/kits/transfer-doubles.ts'
@@ -10,16 +11,19 @@ import { TRACKER_MESSAGES_BURST } from './limits.ts'
 import { TrackerLink } from './tracker-link.node.ts'
 
 test('BT12: a WebSocket tracker that floods us is left', async t => {
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  const flood = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: 1024, clientTracking: false })
+  const server = createServer().listen(0, '127.0.0.1')
   t.after(() => server.close())
   await once(server, 'listening')
   const { port } = server.address() as { readonly port: number }
   const left = Promise.withResolvers<void>()
-  server.on('connection', socket => {
-    socket.on('close', () => left.resolve())
-    socket.on('error', () => {})
-    for (let i = 0; i < 2 * TRACKER_MESSAGES_BURST; i++) socket.send('{"action":"announce","info_hash":"x"}')
-  })
+  server.on('upgrade', (request, socket, head) =>
+    flood.handleUpgrade(request, socket, head, ws => {
+      ws.on('close', () => left.resolve())
+      ws.on('error', () => {})
+      for (let i = 0; i < 2 * TRACKER_MESSAGES_BURST; i++) ws.send('{"action":"announce","info_hash":"x"}')
+    })
+  )
   let heard = 0
   const log = { ...silentLogger, debug: () => void heard++ }
   {
