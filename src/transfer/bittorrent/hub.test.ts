@@ -9,14 +9,13 @@ import { systemClock } from '../../base/clock.ts'
 import { codeOf } from '../../base/errors.ts'
 import { silentLogger } from '../../base/log.ts'
 import type { Share, Source } from '../protocol.ts'
-import { infoHashesOf } from './metainfo.ts'
 import { type BitTorrent, openBitTorrent } from './bittorrent.node.ts'
 import { encodeExtendedHandshake, encodeMetadata, extensionIds } from './extensions.ts'
 import type { HashRequest } from './hashes.ts'
 import { HashServer } from './hashes-server.node.ts'
 import type { Magnet } from './magnet.ts'
 import { decodeHandshake, encodeHandshake, type Message } from './messages.ts'
-import { infoOfShare, makeInfo, parseTorrent } from './metainfo.ts'
+import { infoHashesOf, infoOfShare, makeInfo, parseTorrent } from './metainfo.ts'
 
 const CHUNK = 256 * 1024
 const content = seededBytes(5 * CHUNK + 9)
