@@ -1,0 +1,147 @@
+/** One file over every protocol and by every address, as a user fetches it; free and paid; when a protocol is dead; after a restart. */
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import test, { suite, type TestContext } from 'node:test'
+import { pathToFileURL } from 'node:url'
+import type { FileInfo, SourceView } from '../../src/node/types.ts'
+import { amountDue } from '../../src/wire/wei.ts'
+import { errorCode, followDownload, isOver, Lab, LOCAL, sha256OfFile } from '../kits/lab.ts'
+import { chainUp, fund, walletIn } from '../kits/lab-chain.ts'
+import type { Ended } from '../kits/process.ts'
+import { eventually } from '../kits/transfer-doubles.ts'
+
+const SIZE = 2 ** 20 + 77
+const ALL = ['http', 'https', 'bittorrent', 'webtorrent', 'ed2k', 'kith']
+const DEAD_HTTP = join(import.meta.dirname, '../kits/dead-http.ts')
+
+suite('protocols', { concurrency: 2, timeout: 180_000 }, () => {
+  test('a free file by every address and over each protocol alone, also after a restart', everyAddress)
+  test('a paid file over each protocol that says who asks', paid)
+  test('ports of another program are left to it, and a dead one is not needed', deadPort)
+})
+
+/** Protocols that brought something. */
+const used = (sources: unknown): string[] => [...new Set((sources as SourceView[]).filter(s => s.chunks > 0).map(s => s.protocol))]
+
+function assertGot(end: Ended, sha256: unknown, what: string): void {
+  assert.equal(end.code, 0, `${what}: ${end.err}${end.out.slice(-1000)}`)
+  assert.equal(sha256OfFile(String(end.last['path'])), sha256, what)
+}
+
+/** Ports from the multiaddrs that `kith info` shows. */
+const portsOf = ({ seeders }: FileInfo): Record<string, string> =>
+  Object.fromEntries(Object.entries(seeders).map(([name, [s]]) => [name, /\/tcp\/([0-9]+)/.exec(s!.multiaddr)?.[1] ?? '']))
+
+async function everyAddress(t: TestContext): Promise<void> {
+  const lab = new Lab(t)
+  const file = lab.file('some file.bin', SIZE)
+  const { ready, process } = await lab.ready('a', 'share', file)
+  assert.deepEqual(ready.protocols, ALL)
+  const b = await lab.ready('b', 'up', '--bootstrap', ready.addresses[0]!)
+  const get = (out: string, ...args: string[]): Promise<Ended> => lab.client('b', 'get', ...args, '-o', lab.dir(out))
+
+  const info = await lab.client('b', 'info', ready.link!)
+  const metadata = info.last as unknown as FileInfo
+  const { file_hash, file_name, file_size, total_chunks, chunk_size, total_seeders, seeders_by_protocol, seeders } = metadata
+  assert.deepEqual(
+    { file_hash, file_name, file_size, total_chunks, chunk_size, total_seeders },
+    { file_hash: ready.fileId, file_name: 'some file.bin', file_size: SIZE, total_chunks: 5, chunk_size: 262_144, total_seeders: 1 }
+  )
+  assert.deepEqual(Object.keys(seeders_by_protocol).sort(), [...ALL].sort())
+  assert.deepEqual([seeders['http']![0]!.chunks, seeders['http']![0]!.price_per_mb], ['all', '0'])
+  assert.ok(Math.abs(metadata.created_at! - Date.now() / 1000) < 600, 'seconds, as in the specification')
+  const ports = portsOf(metadata)
+  const bt = ['--peer', `127.0.0.1:${ports['bittorrent']}`]
+
+  // For people everything is on the screen; nothing is hashed again for it.
+  const shown = await lab.start('a', ['share', file, '--no-json']).ended()
+  for (const address of [ready.link, ready.cid, ready.magnet, ready.torrentPath, ready.plainTorrentPath, ready.ed2k, ready.httpUrls?.[0]])
+    assert.ok(address && shown.out.includes(address), address)
+
+  const byAddress: Record<string, readonly string[]> = {
+    magnet: [ready.magnet!, ...bt],
+    v2: [`magnet:?xt=urn:btmh:1220${ready.infoHashV2}`, ...bt],
+    v1: [ready.plainMagnet!, ...bt],
+    torrent: [ready.torrentPath!, ...bt],
+    plain: [ready.plainTorrentPath!, ...bt],
+    ed2k: [ready.ed2k!, '--peer', `127.0.0.1:${ports['ed2k']}`],
+    url: [ready.httpUrls![0]!]
+  }
+  await inPairs(Object.entries(byAddress), async ([name, args]) => {
+    assertGot(await get(`by-${name}`, ...args), ready.fileId, name)
+    if (args[0] !== ready.httpUrls![0]) assert.equal((await lab.client('b', 'info', args[0]!)).code, 0, `info of ${name}`)
+  })
+  await inPairs(ALL, async name => {
+    const end = await get(`over-${name}`, ready.link!, '--protocol', name)
+    assertGot(end, ready.fileId, name)
+    assert.deepEqual(used(end.last['sources']), [name])
+  })
+  const preferred = await get('preferred', ready.link!, '--prefer', 'ed2k', '--protocols', 'http,ed2k')
+  assertGot(preferred, ready.fileId, 'prefer')
+  assert.deepEqual(used(preferred.last['sources']), ['ed2k'])
+
+  // After a restart every protocol is opened again, on other ports. What is hashed stays known, and what is offered may change.
+  process.kill('SIGTERM')
+  assert.equal((await process.ended()).code, 0)
+  await lab.ready('a', 'up', '--bootstrap', b.ready.addresses[0]!)
+  const [again] = await lab.api('a').shares()
+  const offered = async (): Promise<string[]> => Object.keys((await lab.api('b').inspect(again!.link)).seeders).sort()
+  await eventually('every protocol is offered again', async () => (await offered()).length === ALL.length, 30_000)
+  await inPairs(['webtorrent', 'ed2k'], async name =>
+    assertGot(await get(`again-${name}`, again!.link, '--protocol', name), ready.fileId, `${name} after a restart`)
+  )
+  const changed = await lab.client('a', 'share', file, '--protocols', 'https,kith')
+  assert.deepEqual([changed.last['protocols'], changed.last['magnet'], changed.last['ed2k']], [['https', 'kith'], undefined, undefined])
+  assert.deepEqual(await offered(), ['https', 'kith'])
+}
+
+async function paid(t: TestContext): Promise<void> {
+  const lab = new Lab(t)
+  const file = lab.file('film.bin', SIZE)
+  const { rpc } = await chainUp(lab)
+  await walletIn(lab, 'seller', 2)
+  await fund(rpc, await walletIn(lab, 'buyer', 1))
+  const chain = ['--chain-rpc', rpc]
+  const { ready } = await lab.ready('seller', 'share', file, '--price', '0.001', '--credit', '16MiB', ...chain)
+  const names = ['http', 'https', 'bittorrent', 'webtorrent']
+  assert.deepEqual([ready.protocols, ready.ed2k, ready.httpUrls], [names, undefined, []])
+  const refused = await lab.client('seller', 'share', file, '--price', '0.001', '--protocol', 'ed2k')
+  assert.deepEqual([refused.code, errorCode(refused)], [2, 'FREE_ONLY'], refused.err)
+
+  await lab.ready('buyer', 'up', ...chain)
+  const due = amountDue(SIZE, 10n ** 15n)
+  for (const name of names) {
+    const end = await lab.client('buyer', 'get', ready.link!, '--protocol', name, '--max-cost', '1', '-o', lab.dir(`out-${name}`))
+    assertGot(end, ready.fileId, name)
+    const { state, totalWei } = end.last['settlement'] as { state: string; totalWei: string }
+    assert.deepEqual([used(end.last['sources']), state, totalWei], [[name], 'confirmed', due.toString()])
+  }
+  const earned = async (): Promise<bigint> => BigInt((await lab.api('seller').wallet()).earnedWei)
+  await eventually('the seller knows of all four', async () => (await earned()) === 4n * due, 30_000)
+}
+
+async function deadPort(t: TestContext): Promise<void> {
+  const lab = new Lab(t)
+  const file = lab.file('f.bin', SIZE)
+  const env = { NODE_OPTIONS: `--import ${pathToFileURL(DEAD_HTTP).href}` }
+  const seeder = lab.start('a', ['share', file, ...LOCAL], undefined, env)
+  // Default ports in two homes: whoever comes second, also after another program of this machine, takes free ones.
+  const up = ['up', '--json', '--no-lan', '--listen', '127.0.0.1']
+  const [ready, b, c] = await Promise.all([seeder.line('ready'), lab.start('b', up).line('ready'), lab.start('c', up).line('ready')])
+  const all = [b, c].flatMap(r => [r['api'], ...(r['addresses'] as string[])].map(a => /\b\d{4,5}\b/.exec(String(a))?.[0]))
+  assert.equal(new Set(all).size, 6, 'each has an API, a TCP and a WebSocket port')
+  const api = lab.api('b')
+  await assert.rejects(fetch((ready['httpUrls'] as string[])[0]!), 'the HTTP port is dead')
+  for (const [out, more] of Object.entries({ any: {}, prefer: { prefer: 'https' } })) {
+    const { id } = await api.get({ address: String(ready['link']), folder: lab.dir(out), ...more })
+    const view = await followDownload(api, id, isOver)
+    assert.equal(view.state, 'done', view.message)
+    assert.equal(sha256OfFile(view.path!), ready['fileId'])
+    assert.ok(!used(view.sources).some(p => p.startsWith('http')), String(used(view.sources)))
+  }
+}
+
+/** Two at a time. */
+async function inPairs<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  for (let i = 0; i < items.length; i += 2) await Promise.all(items.slice(i, i + 2).map(work))
+}
