@@ -32,7 +32,6 @@ export const MAX_EVENT_LINE_CHARS: number = 4 * 1024 * 1024
 export const MAX_PATH_CHARS = 4096
 export const MAX_PROTOCOLS = 8
 export const MAX_TRACKERS = 20
-export const MAX_URL_CHARS = 2048
 export const MAX_PHRASE_CHARS = 512
 export const MAX_PASSPHRASE_CHARS = 1024
 export const MAX_ID_CHARS = 4096

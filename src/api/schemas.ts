@@ -1,7 +1,7 @@
 /** zod schemas of what goes through the API: requests are checked with them, and OpenAPI is generated from all of them. */
 import * as z from 'zod'
 import type * as T from '../node/types.ts'
-import { MAX_LINK_CHARS, MAX_NAME_BYTES, MAX_WEI_DIGITS } from '../wire/limits.ts'
+import { MAX_WEI_DIGITS } from '../wire/limits.ts'
 import * as limits from './limits.ts'
 import type { CreateWalletRequest, SendRequest } from './node-client.ts'
 import type { Problem } from './problem.ts'
@@ -28,28 +28,28 @@ const path = z
   .min(1)
   .max(limits.MAX_PATH_CHARS)
   .regex(/^(?:\/|[A-Za-z]:[\\/])[^\0]*$/, 'must be an absolute path')
-const protocolName = z.string().regex(/^[a-z0-9-]{1,32}$/)
+// What these may say is for the node to judge, whose words are for people. Here only their size is bounded.
+const protocolName = z.string().max(limits.MAX_ID_CHARS)
 const protocols = z.array(protocolName).max(limits.MAX_PROTOCOLS)
+const trackers = z.array(z.string().max(limits.MAX_ID_CHARS)).max(limits.MAX_TRACKERS)
+const address = z.string().min(1).max(limits.MAX_BODY_BYTES)
+const rate = z.int().nonnegative()
 const passphrase = z.string().min(1).max(limits.MAX_PASSPHRASE_CHARS)
 
 export const shareRequest: z.ZodType<T.ShareRequest> = z.strictObject({
   path: path.describe('absolute path of a regular file'),
-  name: z.exactOptional(z.string().min(1).max(MAX_NAME_BYTES)),
+  name: z.exactOptional(z.string().max(limits.MAX_ID_CHARS)),
   pricePerMb: z.exactOptional(wei.describe('wei per MB (2^20 bytes), decimal; "0" or absent: free')),
   protocols: z.exactOptional(protocols.min(1)),
-  trackers: z.exactOptional(z.array(z.string().max(limits.MAX_URL_CHARS)).max(limits.MAX_TRACKERS)),
-  uploadLimit: z.exactOptional(z.int().positive().describe('bytes per second over all uploads of this share')),
+  trackers: z.exactOptional(trackers),
+  uploadLimit: z.exactOptional(rate.describe('bytes per second over all uploads of this share')),
   creditBytes: z.exactOptional(bytes.describe('unpaid bytes that strangers may take')),
   encrypt: z.exactOptional(z.boolean().describe('store and offer only ciphertext')),
   passphrase: z.exactOptional(passphrase.describe('the key is made from it instead of being in the link'))
 })
 
 export const getRequest: z.ZodType<T.GetRequest> = z.strictObject({
-  address: z
-    .string()
-    .min(1)
-    .max(MAX_LINK_CHARS)
-    .describe('link, file id, CID, magnet, path of a .torrent file, ed2k:// link, or http(s) URL'),
+  address: address.describe('link, file id, CID, magnet, path of a .torrent file, ed2k:// link, or http(s) URL'),
   folder: path.describe('absolute folder to put the file in'),
   maxCostWei: z.exactOptional(wei.describe('most this download may cost, wei; "0": free sources only')),
   seed: z.exactOptional(z.boolean()),
@@ -57,9 +57,9 @@ export const getRequest: z.ZodType<T.GetRequest> = z.strictObject({
   peers: z.exactOptional(
     z.array(z.string().min(3).max(300)).max(limits.MAX_TRACKERS).describe('BitTorrent peers to ask as well, "host:port"')
   ),
-  trackers: z.exactOptional(z.array(z.string().max(limits.MAX_URL_CHARS)).max(limits.MAX_TRACKERS)),
+  trackers: z.exactOptional(trackers),
   prefer: z.exactOptional(protocolName.describe('protocol to try first where a seeder offers several')),
-  limit: z.exactOptional(z.int().min(1024).describe('bytes per second')),
+  limit: z.exactOptional(rate.describe('bytes per second')),
   sequential: z.exactOptional(z.boolean()),
   passphrase: z.exactOptional(passphrase)
 })
@@ -226,7 +226,7 @@ export const fileInfo: z.ZodType<Json<T.FileInfo>> = z.strictObject({
   total_seeders: z.int().nonnegative(),
   seeders_by_protocol: z.record(z.string(), z.int().nonnegative())
 })
-export const inspectRequest: z.ZodType<{ address: string }> = z.strictObject({ address: z.string().min(1).max(MAX_LINK_CHARS) })
+export const inspectRequest: z.ZodType<{ address: string }> = z.strictObject({ address })
 
 export const nodeEvent: z.ZodType<Json<T.NodeEvent>> = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('share:progress'), path: z.string(), hashedBytes: bytes, size: bytes, rate: z.number() }),

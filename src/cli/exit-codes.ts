@@ -37,6 +37,7 @@ type Kind = keyof typeof exitCodes
 const EXACT: Readonly<Record<string, Kind>> = {
   USAGE: 'usage',
   NO_TTY: 'usage',
+  API_BODY_TOO_LARGE: 'usage',
   INVALID_ADDRESS: 'usage',
   NOT_A_FILE: 'usage',
   FILE_EMPTY: 'usage',

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import test, { suite, type TestContext } from 'node:test'
 import { formatLink, parseLink } from '../../src/wire/link.ts'
 import { downloadIn, errorCode, followDownload, isOver, Lab, LOCAL, sha256OfFile } from '../kits/lab.ts'
+import type { Ended } from '../kits/process.ts'
 import { eventually } from '../kits/transfer-doubles.ts'
 
 const SIZE = 3 * 2 ** 20 + 77
@@ -199,6 +200,7 @@ async function xdgFolders(t: TestContext): Promise<void> {
 async function mistakes(t: TestContext): Promise<void> {
   const lab = new Lab(t)
   writeFileSync(join(lab.folder, 'empty'), '')
+  const file = lab.file('f.bin', 1000)
   await lab.ready('h', 'up')
   const cases: [readonly string[], number, string][] = [
     [['share', join(lab.folder, 'absent')], 3, 'FILE_NOT_FOUND'],
@@ -207,13 +209,23 @@ async function mistakes(t: TestContext): Promise<void> {
     [['get', 'kith:nonsense'], 2, 'BAD_LINK'],
     [['get', 'ab'.repeat(32), '-o', join(lab.folder, 'nowhere')], 6, 'PATH_FORBIDDEN'],
     [['unshare', 'ab'.repeat(32)], 3, 'UNKNOWN_SHARE'],
-    [['share', join(lab.folder, 'empty'), '--price', '1'], 4, 'PAYMENTS_OFF']
+    [['share', join(lab.folder, 'empty'), '--price', '1'], 4, 'PAYMENTS_OFF'],
+    [['share', file, '--protocols', 'http,ftp'], 2, 'UNKNOWN_PROTOCOL'],
+    [['share', file, '--tracker', 'ftp://x'], 2, 'BAD_ADDRESS'],
+    [['get', `kith:${'a'.repeat(60_000)}`], 2, 'BAD_LINK'],
+    [['get', 'ed2k://|file|../x|10|nonsense|/'], 2, 'BAD_ED2K_LINK'],
+    [['get', 'ab'.repeat(32), '--limit', '7'], 2, 'BAD_RATE'],
+    [['info', lab.file('bad.torrent', 100)], 2, 'BENCODE_ERROR']
   ]
-  await Promise.all(
-    cases.map(async ([args, code, error]) => {
-      const end = await lab.client('h', ...args)
-      assert.deepEqual([end.code, errorCode(end)], [code, error], `${args.join(' ')}: ${end.err}`)
-      assert.match(end.err, /^kith: .+ \([A-Z_]+\)\n/)
-    })
-  )
+  const alone: [readonly string[], number, string][] = [
+    [['get', 'ab'.repeat(32), '--proxy', 'socks5://x:1'], 2, 'PROXY_INVALID'],
+    [['up', '--dht-bootstrap', 'nonsense'], 2, 'USAGE']
+  ]
+  const check = async (end: Ended, [args, code, error]: (typeof cases)[number]): Promise<void> => {
+    assert.deepEqual([end.code, errorCode(end)], [code, error], `${args.join(' ')}: ${end.err}`)
+    assert.match(end.err, /^kith: .+ \([A-Z0-9_]+\)\n/)
+  }
+  // A few at a time: a node that is kept from answering for long counts as one that does not answer.
+  while (cases.length > 0) await Promise.all(cases.splice(0, 4).map(async c => check(await lab.client('h', ...c[0]), c)))
+  await Promise.all(alone.map(async (c, i) => check(await lab.kith(`alone-${i}`, ...c[0]).ended(), c)))
 }
