@@ -63,8 +63,8 @@ interface OpenedRtc extends AsyncDisposable {
 
 export interface Networks {
   readonly all: readonly Network[]
-  /** Opens what serves these protocols; one that cannot be opened is left out, with a warning. */
-  ready(protocols: readonly string[]): Promise<void>
+  /** Opens what serves these protocols. @returns why some could not be opened; they are left out, with a warning */
+  ready(protocols: readonly string[]): Promise<readonly unknown[]>
   readonly bittorrent: Network & { readonly opened: Torrents }
   readonly webtorrent: Network & {
     readonly service: Service<OpenedRtc>
@@ -125,15 +125,17 @@ export async function openNetworks(stack: AsyncDisposableStack, deps: NetworkDep
   }
   const others = { webtorrent: webTorrent(stack, deps, config), ed2k: ed2k(stack, deps, config) }
   const all = [bittorrent, others.webtorrent, others.ed2k]
-  const ready = async (protocols: readonly string[]): Promise<void> => {
-    const open = async (network: Network): Promise<void> => {
+  const ready = async (protocols: readonly string[]): Promise<readonly unknown[]> => {
+    const open = async (network: Network): Promise<readonly unknown[]> => {
       try {
         await network.ready()
+        return []
       } catch (error) {
-        log.warn(`${network.protocol.name} is not available`, { code: codeOf(error), why: textOf(error) })
+        log.warn('a protocol is not available', { protocol: network.protocol.name, code: codeOf(error), why: textOf(error) })
+        return [error]
       }
     }
-    await Promise.all(all.filter(n => protocols.includes(n.protocol.name)).map(open))
+    return (await Promise.all(all.filter(n => protocols.includes(n.protocol.name)).map(open))).flat()
   }
   return { all, ready, bittorrent, ...others }
 }

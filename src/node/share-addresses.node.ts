@@ -1,5 +1,6 @@
 /** Every address of a share, as a person or another program can use it. */
 import { readdirSync } from 'node:fs'
+import { isIPv4 } from 'node:net'
 import { join } from 'node:path'
 import { bytesToHex } from '../base/bytes.ts'
 import { scopeOfIp } from '../net/address-scope.ts'
@@ -13,6 +14,9 @@ import { shareView } from './views.node.ts'
 
 const TORRENT_PROTOCOLS = ['bittorrent', 'webtorrent']
 const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)
+
+/** Addresses of this node in one link. */
+const MAX_LINK_HOSTS = 4
 
 export class ShareAddresses {
   readonly #parts: NodeParts
@@ -42,12 +46,12 @@ export class ShareAddresses {
     return shareView(share, {
       state,
       uploaded,
-      via: [...via.slice(0, 4), ...relayed.slice(0, 2)],
+      via: [...via.slice(0, MAX_LINK_HOSTS), ...relayed.slice(0, 2)],
       magnet: torrent?.infoHash && magnet(torrent.infoHash, torrent.infoHashV2),
       httpUrls: withHttp ? shown.map(h => `http://${bracketed(h)}:${httpPort}/${bytesToHex(share.fileId)}`) : [],
       torrentPath: torrent?.infoHash && this.#pathOf(torrent.infoHash),
       plain: torrent?.plainInfoHash && { magnet: magnet(torrent.plainInfoHash), torrentPath: this.#pathOf(torrent.plainInfoHash) },
-      ed2k: this.#ed2kOf(share),
+      ed2k: this.#ed2kOf(share, shown),
       encrypted: this.#encrypted.find(share.path)
     })
   }
@@ -73,10 +77,18 @@ export class ShareAddresses {
     return found && join(this.#folder, found)
   }
 
-  /** Only free files are served over ed2k. */
-  #ed2kOf({ name, stamp, ed2k, protocols, pricePerMb }: ShareSummary): string | undefined {
+  /** Only free files are served over ed2k. The link names us as a source: nobody need be asked who has the file. */
+  #ed2kOf({ name, stamp, ed2k, protocols, pricePerMb }: ShareSummary, hosts: readonly string[]): string | undefined {
     if (!ed2k || !protocols.includes('ed2k') || pricePerMb !== 0n) return undefined
-    return formatEd2kLink({ name, size: stamp.size, hash: ed2k.hash, aich: ed2k.aich })
+    const port = this.#parts.networks.ed2k.service.opened?.port
+    const sources =
+      port === undefined
+        ? []
+        : hosts
+            .filter(isIPv4)
+            .slice(0, MAX_LINK_HOSTS)
+            .map(host => ({ host, port }))
+    return formatEd2kLink({ name, size: stamp.size, hash: ed2k.hash, aich: ed2k.aich, sources })
   }
 }
 

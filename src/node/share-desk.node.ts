@@ -72,7 +72,7 @@ export class ShareDesk implements AsyncDisposable {
 
   /**
    * @throws FILE_NOT_FOUND, NOT_A_FILE, FILE_EMPTY, FILE_CHANGED, BAD_PRICE, BAD_NAME, BAD_RATE, BAD_ADDRESS, PAYMENTS_OFF, UNKNOWN_PROTOCOL,
-   * FREE_ONLY, CANCELLED
+   * FREE_ONLY, PORT_UNAVAILABLE, WEBRTC_UNAVAILABLE, CANCELLED
    */
   async share(request: ShareRequest, signal?: AbortSignal): Promise<ShareView> {
     checkShareRequest(request)
@@ -85,6 +85,7 @@ export class ShareDesk implements AsyncDisposable {
     const protocols = chooseProtocols(chosen, { reachability: host.reachability, isPaid: price > 0n })
     const opening = this.#parts.networks.ready(protocols) // beside the hashing
     this.#track(opening)
+    if (request.protocols) for (const failure of await opening) throw failure // what was asked for by name is not left out silently
     const task = await this.#prepare(request, protocols, price, signal)
     const digest = await this.#hash(task, signal).catch(error => {
       this.#discard(task)

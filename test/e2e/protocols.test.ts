@@ -12,12 +12,13 @@ import { eventually } from '../kits/transfer-doubles.ts'
 
 const SIZE = 2 ** 20 + 77
 const ALL = ['http', 'https', 'bittorrent', 'webtorrent', 'ed2k', 'kith']
-const DEAD_HTTP = join(import.meta.dirname, '../kits/dead-http.ts')
+/** What goes wrong inside a process. */
+const preload = (kit: string): string => `--import ${pathToFileURL(join(import.meta.dirname, '../kits', kit)).href}`
 
 suite('protocols', { concurrency: 2, timeout: 180_000 }, () => {
   test('a free file by every address and over each protocol alone, also after a restart', everyAddress)
   test('a paid file over each protocol that says who asks', paid)
-  test('ports of another program are left to it, and a dead one is not needed', deadPort)
+  test('nobody needs a port that is dead, a default port, or the library for WebRTC', deadParts)
 })
 
 /** Protocols that brought something. */
@@ -120,10 +121,10 @@ async function paid(t: TestContext): Promise<void> {
   await eventually('the seller knows of all four', async () => (await earned()) === 4n * due, 30_000)
 }
 
-async function deadPort(t: TestContext): Promise<void> {
+async function deadParts(t: TestContext): Promise<void> {
   const lab = new Lab(t)
   const file = lab.file('f.bin', SIZE)
-  const env = { NODE_OPTIONS: `--import ${pathToFileURL(DEAD_HTTP).href}` }
+  const env = { NODE_OPTIONS: `${preload('dead-http.ts')} ${preload('no-webrtc.ts')}` }
   const seeder = lab.start('a', ['share', file, ...LOCAL], undefined, env)
   // Default ports in two homes: whoever comes second, also after another program of this machine, takes free ones.
   const up = ['up', '--json', '--no-lan', '--listen', '127.0.0.1']
@@ -132,6 +133,12 @@ async function deadPort(t: TestContext): Promise<void> {
   assert.equal(new Set(all).size, 6, 'each has an API, a TCP and a WebSocket port')
   const api = lab.api('b')
   await assert.rejects(fetch((ready['httpUrls'] as string[])[0]!), 'the HTTP port is dead')
+  const asked = await lab.client('a', 'share', file, '--protocol', 'webtorrent')
+  assert.deepEqual([asked.code, errorCode(asked)], [69, 'WEBRTC_UNAVAILABLE'], 'what was asked for is not left out silently')
+  assert.deepEqual(
+    Object.keys((await api.inspect(String(ready['link']))).seeders).filter(p => p === 'webtorrent'),
+    []
+  )
   for (const [out, more] of Object.entries({ any: {}, prefer: { prefer: 'https' } })) {
     const { id } = await api.get({ address: String(ready['link']), folder: lab.dir(out), ...more })
     const view = await followDownload(api, id, isOver)
