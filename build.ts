@@ -12,10 +12,10 @@ const DIST = join(ROOT, 'dist')
 /** Workers are files of their own, beside the chunks that start them (src/transfer/worker-url.node.ts). */
 const ENTRIES = {
   main: 'src/cli/main.ts',
-  'verify-worker': 'src/transfer/verify-worker.node.ts',
-  'follow-worker': 'src/transfer/follow-worker.node.ts',
-  'hash-worker': 'src/transfer/hash-worker.node.ts',
-  'encrypt-worker': 'src/transfer/encrypt-worker.node.ts'
+  'verify-worker': 'src/transfer/disk/verify-worker.node.ts',
+  'follow-worker': 'src/transfer/disk/follow-worker.node.ts',
+  'hash-worker': 'src/transfer/hashing/hash-worker.node.ts',
+  'encrypt-worker': 'src/transfer/encryption/encrypt-worker.node.ts'
 }
 /** What CommonJS libraries expect to find. */
 const REQUIRE = "import { createRequire as kithCreateRequire } from 'node:module';const require = kithCreateRequire(import.meta.url);"

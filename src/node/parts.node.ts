@@ -23,7 +23,7 @@ export interface NodeParts {
   readonly networks: Networks
   readonly offers: OfferDeps
   readonly httpPort: number
-  /** Every protocol of this node; which is tried first is transfer/download-policy.ts. */
+  /** Every protocol of this node; which is tried first is transfer/finding/download-policy.ts. */
   readonly protocols: readonly TransferProtocol[]
   /** Told what the parts notice; set by the running node. */
   readonly notices: Notices

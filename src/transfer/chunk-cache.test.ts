@@ -10,7 +10,7 @@ import { bytesToHex } from '../base/bytes.ts'
 import { hasCode } from '../base/errors.ts'
 import { type CachedFile, ChunkCache } from './chunk-cache.ts'
 import { DiskCache } from './chunk-cache-disk.node.ts'
-import { FileReader } from './file-reader.node.ts'
+import { FileReader } from './disk/file-reader.node.ts'
 import { chunkLength, chunkOffset, makeGrid } from './grid.ts'
 import { stampOf } from './hash-file.node.ts'
 

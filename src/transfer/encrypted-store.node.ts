@@ -8,7 +8,7 @@ import { randomBytes } from '#crypto'
 import { base64UrlToBytes, bytesToBase64Url, bytesToHex } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
 import { makePrivateFolder, syncFolder, writeFileDurably } from '../platform/files.node.ts'
-import { encryptFile } from './file-encryption.node.ts'
+import { encryptFile } from './encryption/file-encryption.node.ts'
 
 /** What the owner knows about one encrypted share. */
 export interface EncryptedEntry {

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
-import { finishFiles } from './finish-files.node.ts'
+import { finishFiles } from './disk/finish-files.node.ts'
 import { openPartFile } from './part-file.node.ts'
 import type { Plan } from './plan.node.ts'
 

@@ -7,9 +7,9 @@ import { Worker } from 'node:worker_threads'
 import { KithError } from '../base/errors.ts'
 import { CHUNK_BYTES, MAX_CHUNKS } from '../wire/limits.ts'
 import type { DigestWants, ExtraDigests } from './digests.ts'
-import { makeHashSet } from './ed2k-hash.ts'
-import { type HashOutput, type HashPlan, makeOutput, topAt, workOf } from './hash-plan.ts'
-import type { HashJob, HashMessage } from './hash-worker.node.ts'
+import { makeHashSet } from './hashing/ed2k-hash.ts'
+import { type HashOutput, type HashPlan, makeOutput, topAt, workOf } from './hashing/hash-plan.ts'
+import type { HashJob, HashMessage } from './hashing/hash-worker.node.ts'
 import { workerUrl } from './worker-url.node.ts'
 
 const WORKERS = 2

@@ -6,13 +6,13 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { seededBytes } from '../../test/kits/transfer-doubles.ts'
 import { concatBytes } from '../base/bytes.ts'
-import { aichRoot, blockHashesOf, partTop } from './aich.ts'
-import { leavesOf, pieceRoot, treeTop } from './bep52-tree.ts'
 import type { DigestWants, ExtraDigests } from './digests.ts'
-import { dataParts, fileHashOf, makeHashSet, PART_BYTES } from './ed2k-hash.ts'
 import { type CoreDigest, type HashOptions, type HashProgress, hashFile } from './hash-file.node.ts'
-import { FastMd4 } from './md4-fast.ts'
-import { merkleRoot } from './merkle.ts'
+import { aichRoot, blockHashesOf, partTop } from './hashing/aich.ts'
+import { leavesOf, pieceRoot, treeTop } from './hashing/bep52-tree.ts'
+import { dataParts, fileHashOf, makeHashSet, PART_BYTES } from './hashing/ed2k-hash.ts'
+import { FastMd4 } from './hashing/md4-fast.ts'
+import { merkleRoot } from './hashing/merkle.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'kith-hash-'))
 after(() => rmSync(folder, { recursive: true, force: true }))

@@ -8,10 +8,10 @@ import { bytesToHex } from '../base/bytes.ts'
 import { CHUNK_BYTES } from '../wire/limits.ts'
 import type { Link } from '../wire/link.ts'
 import type { Range } from '../wire/ranges.ts'
+import { Providers, type ProvidersDeps } from './finding/providers.ts'
 import { makeGrid } from './grid.ts'
 import { INFO_WAIT_MS, MAX_INFO_RANGES } from './limits.ts'
 import type { FetchedOffer } from './offers.ts'
-import { Providers, type ProvidersDeps } from './providers.ts'
 
 /** Names are the spec's. */
 export interface FileInfo {

@@ -27,8 +27,8 @@ import {
   ticketRequestBody
 } from '../wire/transfer-rpc.ts'
 import type { Grid } from './grid.ts'
+import { checkPage } from './hashing/merkle.ts'
 import { OFFER_TIMEOUT_MS } from './limits.ts'
-import { checkPage } from './merkle.ts'
 import type { CheckedOffer, PaymentGate } from './payment-gate.ts'
 import type { Share, Ticket } from './protocol.ts'
 import type { TicketBook } from './tickets.ts'

@@ -34,9 +34,9 @@ import { promisify } from 'node:util'
 import { bytesToHex } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
 import { type FileLock, lockFile, writeFileDurably } from '../platform/files.node.ts'
+import { placeFile } from './disk/place-file.node.ts'
 import { type Grid, makeGrid } from './grid.ts'
 import { CHECKPOINT_BYTES, MAX_JOURNAL_LINE, SPARE_SPACE } from './limits.ts'
-import { placeFile } from './place-file.node.ts'
 
 export interface PartHeader {
   /** Whatever identifies the content: hex file id, info-hash, or URL with its ETag. A journal with another key is not continued. */

@@ -2,7 +2,7 @@
  * What a download needs to know before the first chunk, whatever the address was: the grid, the hashes that decide, and a feed that
  * brings sources while it runs. `plan-kith`, `plan-url` and `plan-torrent` make one.
  */
-import type { ChunkHashes } from './chunk-verifier.node.ts'
+import type { ChunkHashes } from './disk/chunk-verifier.node.ts'
 import type { Grid } from './grid.ts'
 import type { FetchedOffer } from './offers.ts'
 import type { PartHeader } from './part-file.node.ts'

@@ -8,14 +8,14 @@
  */
 import { codeOf, KithError, textOf } from '../base/errors.ts'
 import { isFilePort } from './address-filter.ts'
-import { HOSTLESS, orderProtocols } from './download-policy.ts'
+import { HOSTLESS, orderProtocols } from './finding/download-policy.ts'
+import { ProtocolHealth } from './finding/protocol-health.ts'
+import type { ProvidersDeps } from './finding/providers.ts'
 import type { Grid } from './grid.ts'
 import { MAX_SWITCHES } from './limits.ts'
 import { OfferedSource } from './offered-source.ts'
 import { type FetchedOffer, fetchTicket } from './offers.ts'
 import type { Endpoint, Source, Ticket, TransferProtocol } from './protocol.ts'
-import { ProtocolHealth } from './protocol-health.ts'
-import type { ProvidersDeps } from './providers.ts'
 import type { SourceStats } from './source-entry.ts'
 
 /** What the user chose, and what this network allows. */

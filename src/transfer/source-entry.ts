@@ -3,8 +3,8 @@ import type { Clock } from '../base/clock.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import { MAX_CHANGES_BURST, MAX_CHANGES_PER_SECOND } from './limits.ts'
 import type { Source } from './protocol.ts'
-import { RateMeter } from './rate-meter.ts'
-import type { PoolSlot } from './slot-pool.ts'
+import { RateMeter } from './scheduling/rate-meter.ts'
+import type { PoolSlot } from './scheduling/slot-pool.ts'
 
 export type SourceState = 'active' | 'idle' | 'unpaid' | 'waiting' | 'dropped'
 

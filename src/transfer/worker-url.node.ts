@@ -1,4 +1,11 @@
-/** Where a worker's source is: beside this file from a checkout (.ts), or beside the bundle (.js). */
-export function workerUrl(name: 'verify-worker' | 'follow-worker' | 'hash-worker' | 'encrypt-worker'): URL {
-  return import.meta.url.endsWith('.ts') ? new URL(`./${name}.node.ts`, import.meta.url) : new URL(`./${name}.js`, import.meta.url)
+/** Where a worker's source is: in a folder beside this file from a checkout (.ts), or beside the bundle (.js). */
+const SOURCES = {
+  'verify-worker': './disk/verify-worker.node.ts',
+  'follow-worker': './disk/follow-worker.node.ts',
+  'hash-worker': './hashing/hash-worker.node.ts',
+  'encrypt-worker': './encryption/encrypt-worker.node.ts'
+} as const
+
+export function workerUrl(name: keyof typeof SOURCES): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? SOURCES[name] : `./${name}.js`, import.meta.url)
 }

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import test, { suite, type TestContext } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import type { FileInfo, SourceView } from '../../src/node/types.ts'
+import { hasCode } from '../../src/base/errors.ts'
+import type { DownloadView, FileInfo, GetRequest, SourceView } from '../../src/node/types.ts'
 import { amountDue } from '../../src/wire/wei.ts'
 import { errorCode, followDownload, isOver, Lab, LOCAL, sha256OfFile } from '../kits/lab.ts'
 import { chainUp, fund, walletIn } from '../kits/lab-chain.ts'
@@ -52,31 +53,43 @@ async function everyAddress(t: TestContext): Promise<void> {
   assert.deepEqual([seeders['http']![0]!.chunks, seeders['http']![0]!.price_per_mb], ['all', '0'])
   assert.ok(Math.abs(metadata.created_at! - Date.now() / 1000) < 600, 'seconds, as in the specification')
   const ports = portsOf(metadata)
-  const bt = ['--peer', `127.0.0.1:${ports['bittorrent']}`]
 
   // For people everything is on the screen; nothing is hashed again for it.
   const shown = await lab.start('a', ['share', file, '--no-json']).ended()
   for (const address of [ready.link, ready.cid, ready.magnet, ready.torrentPath, ready.plainTorrentPath, ready.ed2k, ready.httpUrls?.[0]])
     assert.ok(address && shown.out.includes(address), address)
 
-  const byAddress: Record<string, readonly string[]> = {
-    magnet: [ready.magnet!, ...bt],
-    v2: [`magnet:?xt=urn:btmh:1220${ready.infoHashV2}`, ...bt],
-    v1: [ready.plainMagnet!, ...bt],
-    torrent: [ready.torrentPath!, ...bt],
-    plain: [ready.plainTorrentPath!, ...bt],
-    ed2k: [ready.ed2k!, '--peer', `127.0.0.1:${ports['ed2k']}`],
-    url: [ready.httpUrls![0]!]
+  await inPairs([[ready.magnet!], [ready.torrentPath!], [ready.ed2k!]], async ([address], i) => {
+    const peer = `127.0.0.1:${ports[address!.startsWith('ed2k') ? 'ed2k' : 'bittorrent']}`
+    assertGot(await get(`by-${i}`, address!, '--peer', peer), ready.fileId, address!)
+  })
+  // The same through the API, which costs less.
+  const api = lab.api('b')
+  const fetchIt = async (out: string, request: Pick<GetRequest, 'address'> & Partial<GetRequest>): Promise<DownloadView> => {
+    const { id } = await api.get({ folder: lab.dir(out), ...request })
+    const view = await followDownload(api, id, isOver)
+    assert.equal(view.state, 'done', `${out}: ${view.message}`)
+    assert.equal(sha256OfFile(view.path!), ready.fileId, out)
+    return view
   }
-  await inPairs(Object.entries(byAddress), async ([name, args]) => {
-    assertGot(await get(`by-${name}`, ...args), ready.fileId, name)
-    if (args[0] !== ready.httpUrls![0]) assert.equal((await lab.client('b', 'info', args[0]!)).code, 0, `info of ${name}`)
-  })
-  await inPairs(ALL, async name => {
-    const end = await get(`over-${name}`, ready.link!, '--protocol', name)
-    assertGot(end, ready.fileId, name)
-    assert.deepEqual(used(end.last['sources']), [name])
-  })
+  const peers = [`127.0.0.1:${ports['bittorrent']}`]
+  const addresses = {
+    v2: { address: `magnet:?xt=urn:btmh:1220${ready.infoHashV2}`, peers },
+    v1: { address: ready.plainMagnet!, peers },
+    plain: { address: ready.plainTorrentPath!, peers },
+    url: { address: ready.httpUrls![0]! }
+  }
+  await inPairs(Object.entries(addresses), async ([name, request]) => void (await fetchIt(`by-${name}`, request)))
+  await inPairs(ALL, async name =>
+    assert.deepEqual(used((await fetchIt(name, { address: ready.link!, protocols: [name] })).sources), [name])
+  )
+  const described = [ready.magnet!, ready.plainTorrentPath!, ready.ed2k!].map(address => api.inspect(address))
+  assert.deepEqual(
+    (await Promise.all(described)).map(i => [i.file_hash.slice(0, 5), i.file_name, i.total_seeders]),
+    ['btih:', 'btih:', 'ed2k:'].map(hash => [hash, 'some file.bin', 0]),
+    'what nobody signs is what the address says'
+  )
+  await assert.rejects(api.inspect('hello'), e => hasCode(e, 'BAD_LINK'))
   const preferred = await get('preferred', ready.link!, '--prefer', 'ed2k', '--protocols', 'http,ed2k')
   assertGot(preferred, ready.fileId, 'prefer')
   assert.deepEqual(used(preferred.last['sources']), ['ed2k'])
@@ -88,9 +101,7 @@ async function everyAddress(t: TestContext): Promise<void> {
   const [again] = await lab.api('a').shares()
   const offered = async (): Promise<string[]> => Object.keys((await lab.api('b').inspect(again!.link)).seeders).sort()
   await eventually('every protocol is offered again', async () => (await offered()).length === ALL.length, 30_000)
-  await inPairs(['webtorrent', 'ed2k'], async name =>
-    assertGot(await get(`again-${name}`, again!.link, '--protocol', name), ready.fileId, `${name} after a restart`)
-  )
+  await inPairs(['webtorrent', 'ed2k'], async name => void (await fetchIt(`again-${name}`, { address: again!.link, protocols: [name] })))
   const changed = await lab.client('a', 'share', file, '--protocols', 'https,kith')
   assert.deepEqual([changed.last['protocols'], changed.last['magnet'], changed.last['ed2k']], [['https', 'kith'], undefined, undefined])
   assert.deepEqual(await offered(), ['https', 'kith'])
@@ -111,11 +122,14 @@ async function paid(t: TestContext): Promise<void> {
 
   await lab.ready('buyer', 'up', ...chain)
   const due = amountDue(SIZE, 10n ** 15n)
+  const api = lab.api('buyer')
   for (const name of names) {
-    const end = await lab.client('buyer', 'get', ready.link!, '--protocol', name, '--max-cost', '1', '-o', lab.dir(`out-${name}`))
-    assertGot(end, ready.fileId, name)
-    const { state, totalWei } = end.last['settlement'] as { state: string; totalWei: string }
-    assert.deepEqual([used(end.last['sources']), state, totalWei], [[name], 'confirmed', due.toString()])
+    const folder = lab.dir(`out-${name}`)
+    const { id } = await api.get({ address: ready.link!, folder, protocols: [name], maxCostWei: (2n * due).toString() })
+    const { state, path, message, sources, settlement } = await followDownload(api, id, isOver)
+    assert.equal(state, 'done', `${name}: ${message}`)
+    assert.equal(sha256OfFile(path!), ready.fileId)
+    assert.deepEqual([used(sources), settlement?.state, settlement?.totalWei], [[name], 'confirmed', due.toString()])
   }
   const earned = async (): Promise<bigint> => BigInt((await lab.api('seller').wallet()).earnedWei)
   await eventually('the seller knows of all four', async () => (await earned()) === 4n * due, 30_000)
@@ -149,6 +163,6 @@ async function deadParts(t: TestContext): Promise<void> {
 }
 
 /** Two at a time. */
-async function inPairs<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  for (let i = 0; i < items.length; i += 2) await Promise.all(items.slice(i, i + 2).map(work))
+async function inPairs<T>(items: readonly T[], work: (item: T, index: number) => Promise<void>): Promise<void> {
+  for (let i = 0; i < items.length; i += 2) await Promise.all(items.slice(i, i + 2).map((item, k) => work(item, i + k)))
 }

@@ -1,9 +1,9 @@
 /** eDonkey's digest of bytes in memory. */
 import { concatBytes } from '../../src/base/bytes.ts'
-import { aichRoot, blockHashesOf, partTop } from '../../src/transfer/aich.ts'
 import type { Ed2kDigest } from '../../src/transfer/digests.ts'
-import { fileHashOf, makeHashSet, PART_BYTES } from '../../src/transfer/ed2k-hash.ts'
-import { md4 } from '../../src/transfer/md4.ts'
+import { aichRoot, blockHashesOf, partTop } from '../../src/transfer/hashing/aich.ts'
+import { fileHashOf, makeHashSet, PART_BYTES } from '../../src/transfer/hashing/ed2k-hash.ts'
+import { md4 } from '../../src/transfer/hashing/md4.ts'
 
 export function ed2kOf(content: Uint8Array): Ed2kDigest {
   const parts = Array.from({ length: Math.ceil(content.length / PART_BYTES) }, (_, i) =>

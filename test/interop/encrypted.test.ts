@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { promisify } from 'node:util'
+import { encryptFile } from '../../src/transfer/encryption/file-encryption.node.ts'
 import type { FileSecret } from '../../src/transfer/file-cipher.node.ts'
-import { encryptFile } from '../../src/transfer/file-encryption.node.ts'
 import { seededBytes } from '../kits/transfer-doubles.ts'
 
 const run = promisify(execFile)

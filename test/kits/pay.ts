@@ -11,7 +11,7 @@ import { openPay, type Pay, type PayDeps, type PayOptions } from '../../src/pay/
 import type { CheckedOffer, Customer, FileRef, Signer } from '../../src/pay/types.ts'
 import { ed25519PublicKey, ed25519Sign, randomBytes } from '../../src/platform/crypto.node.ts'
 import { sha256 } from '../../src/platform/hash.node.ts'
-import { merkleRoot } from '../../src/transfer/merkle.ts'
+import { merkleRoot } from '../../src/transfer/hashing/merkle.ts'
 import { CHUNK_BYTES } from '../../src/wire/limits.ts'
 import { signedBytes } from '../../src/wire/signed.ts'
 

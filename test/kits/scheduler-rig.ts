@@ -1,10 +1,10 @@
 /** A scheduler on a fake clock, and sources that do what a test says. */
 import { silentLogger } from '../../src/base/log.ts'
 import type { Grid } from '../../src/transfer/grid.ts'
-import type { RunPickerOptions } from '../../src/transfer/next-run.ts'
 import type { Delivery, Source } from '../../src/transfer/protocol.ts'
-import { Scheduler, type SchedulerDeps } from '../../src/transfer/scheduler.ts'
-import { SlotPool } from '../../src/transfer/slot-pool.ts'
+import type { RunPickerOptions } from '../../src/transfer/scheduling/next-run.ts'
+import { Scheduler, type SchedulerDeps } from '../../src/transfer/scheduling/scheduler.ts'
+import { SlotPool } from '../../src/transfer/scheduling/slot-pool.ts'
 import type { FakeClock } from './fake-clock.ts'
 
 export type Behaviour = (delivery: Delivery, signal: AbortSignal, source: ScriptedSource) => Promise<void>

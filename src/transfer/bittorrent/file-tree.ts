@@ -3,7 +3,7 @@
  * against the roots that the info-hash covers. Symbolic links are left out (threats CH13), pad files do not exist in v2.
  */
 import { bytesToHex, equalBytes } from '../../base/bytes.ts'
-import { treeTop } from '../bep52-tree.ts'
+import { treeTop } from '../hashing/bep52-tree.ts'
 import { BDict } from './bencode.ts'
 import { HASH_BYTES, isPowerOfTwo, pieceLayer, treeHeight } from './hashes.ts'
 import { BLOCK_BYTES, MAX_FILES, MAX_PATH_PARTS, MAX_PIECE_BYTES, MAX_PIECES, MAX_TREE_NODES } from './limits.ts'

@@ -9,7 +9,7 @@
  */
 import { sha256 } from '#hash'
 import { concatBytes, equalBytes } from '../../base/bytes.ts'
-import { treeTop } from '../bep52-tree.ts'
+import { treeTop } from '../hashing/bep52-tree.ts'
 import { BLOCK_BYTES, MAX_HASHES } from './limits.ts'
 
 export const HASH_BYTES = 32

@@ -8,7 +8,7 @@
  *
  * Spec: docs/wire/ed2k.md §5
  */
-import { dataParts, hashSetCount } from '../ed2k-hash.ts'
+import { dataParts, hashSetCount } from '../hashing/ed2k-hash.ts'
 import { LeReader, LeWriter, wireError } from './bytes.ts'
 import { MAX_PARTS, MAX_TEXT_BYTES } from './limits.ts'
 import { edonkey, emule } from './opcodes.ts'

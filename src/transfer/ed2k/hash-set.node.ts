@@ -1,7 +1,7 @@
 /** Part hashes of a link, asked of clients that have the file, each checked against the file's hash before it is believed. (threats ED3) */
 import type { Clock } from '../../base/clock.ts'
 import { KithError } from '../../base/errors.ts'
-import { checkHashSet } from '../ed2k-hash.ts'
+import { checkHashSet } from '../hashing/ed2k-hash.ts'
 import type { PeerHub } from './hub.node.ts'
 import { HASHSET_MS, HASHSET_PEERS, MAX_SWARM_PEERS } from './limits.ts'
 import { edonkey } from './opcodes.ts'

@@ -1,6 +1,6 @@
 /** Every number an eDonkey peer or link could otherwise choose. Listed in docs/limits.md. */
-import { AICH_BLOCK_BYTES } from '../aich.ts'
-import { PART_BYTES } from '../ed2k-hash.ts'
+import { AICH_BLOCK_BYTES } from '../hashing/aich.ts'
+import { PART_BYTES } from '../hashing/ed2k-hash.ts'
 
 /** Largest packet, opcode and payload together: aMule has the same (threats ED1). */
 export const MAX_PACKET_BYTES = 2_000_000

@@ -7,7 +7,7 @@
  */
 import { base32ToBytes, bytesToBase32, bytesToHex, concatBytes, hexToBytes } from '../../base/bytes.ts'
 import { KithError } from '../../base/errors.ts'
-import { dataParts } from '../ed2k-hash.ts'
+import { dataParts } from '../hashing/ed2k-hash.ts'
 import { cryptBits, readCrypt } from './hello.ts'
 import { MAX_ED2K_LINK_CHARS, MAX_FILE_BYTES, MAX_LINK_NAME_BYTES, MAX_LINK_SOURCES } from './limits.ts'
 import type { Ed2kPeer } from './peers.ts'

@@ -4,7 +4,7 @@ import test from 'node:test'
 import fc from 'fast-check'
 import { bytesToHex, concatBytes, hexToBytes } from '../../base/bytes.ts'
 import { hasCode, KithError } from '../../base/errors.ts'
-import { checkHashSet, hashSetCount, PART_BYTES } from '../ed2k-hash.ts'
+import { checkHashSet, hashSetCount, PART_BYTES } from '../hashing/ed2k-hash.ts'
 import { LeReader } from './bytes.ts'
 import {
   decodeFileAnswer,

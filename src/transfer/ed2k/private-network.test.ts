@@ -5,7 +5,7 @@ import { eventually, MemoryDelivery, MemoryShare, seededBytes, shareIndex, TestG
 import { systemClock } from '../../base/clock.ts'
 import { silentLogger } from '../../base/log.ts'
 import { joinEd2kNetworks, serveEd2k } from '../ed2k.node.ts'
-import { PART_BYTES } from '../ed2k-hash.ts'
+import { PART_BYTES } from '../hashing/ed2k-hash.ts'
 import type { Source } from '../protocol.ts'
 import { openEd2k } from './ed2k.node.ts'
 

@@ -8,7 +8,7 @@
  *
  * A path is bits from the root down behind a leading 1; 1 is left. Spec: docs/wire/ed2k.md §7
  */
-import type { AichEntry } from '../aich.ts'
+import type { AichEntry } from '../hashing/aich.ts'
 import { LeReader, LeWriter, wireError } from './bytes.ts'
 
 export interface RecoveryRequest {

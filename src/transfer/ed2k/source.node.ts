@@ -6,10 +6,10 @@
 
 import type { Clock } from '../../base/clock.ts'
 import { KithError } from '../../base/errors.ts'
-import { PART_BYTES } from '../ed2k-hash.ts'
 import type { Grid } from '../grid.ts'
+import { PART_BYTES } from '../hashing/ed2k-hash.ts'
 import type { Delivery, Slot, Source, Ticket } from '../protocol.ts'
-import { RateMeter } from '../rate-meter.ts'
+import { RateMeter } from '../scheduling/rate-meter.ts'
 import { wireError } from './bytes.ts'
 import { COMPLETE, encodeFileRequest, type FileAnswer, hasPart, type PartStatus } from './file-request.ts'
 import { InFlight } from './in-flight.ts'

@@ -5,7 +5,7 @@
  */
 import { bytesToHex, equalBytes } from '../../base/bytes.ts'
 import { KithError } from '../../base/errors.ts'
-import { PART_BYTES } from '../ed2k-hash.ts'
+import { PART_BYTES } from '../hashing/ed2k-hash.ts'
 import type { Customer, Share, ShareIndex, UploadGate } from '../protocol.ts'
 import { LeWriter, wireError } from './bytes.ts'
 import { Compressor } from './compressor.node.ts'

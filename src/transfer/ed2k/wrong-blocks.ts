@@ -1,6 +1,6 @@
 /** Which blocks of a bad part are wrong, from recovery data that is checked against the root in the link: only those are fetched again. */
-import { AICH_BLOCK_BYTES, blockHashesOf, checkRecovery, partLength } from '../aich.ts'
-import { PART_BYTES } from '../ed2k-hash.ts'
+import { AICH_BLOCK_BYTES, blockHashesOf, checkRecovery, partLength } from '../hashing/aich.ts'
+import { PART_BYTES } from '../hashing/ed2k-hash.ts'
 import type { ByteRange } from './parts.ts'
 import type { RecoveryAnswer } from './recovery.ts'
 

@@ -4,7 +4,7 @@
  */
 import { concatBytes, utf8 } from '../../base/bytes.ts'
 import type { LeReader, LeWriter } from '../ed2k/bytes.ts'
-import { md4 } from '../md4.ts'
+import { md4 } from '../hashing/md4.ts'
 import { TOLERANCE_BITS } from './limits.ts'
 
 export const ID_BYTES = 16
