@@ -22,7 +22,7 @@ import { openBitTorrent } from '../src/transfer/bittorrent/bittorrent.node.ts'
 import { makeTorrent } from '../src/transfer/bittorrent/metainfo.ts'
 import { chunkLength, type Grid, makeGrid } from '../src/transfer/grid.ts'
 import type { Delivery, Share, ShareIndex, Source, UploadGate } from '../src/transfer/protocol.ts'
-import { SlotPool } from '../src/transfer/slot-pool.ts'
+import { SlotPool } from '../src/transfer/scheduling/slot-pool.ts'
 
 const { values: args, positionals } = parseArgs({
   allowPositionals: true,

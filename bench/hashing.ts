@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Figure } from './figures.ts'
 import { isInstalled, median, Running, root } from './kit.ts'
-import { type Context, fixtureOf } from './scenarios.ts'
+import { type Context, fixtureOf } from './race.ts'
 
 const CORES = 2
 /** The goal: of the rate at which two cores could make the digests if nothing else cost anything. */
@@ -58,7 +58,7 @@ async function openssl(path: string, mb: number): Promise<number> {
 }
 
 export async function hashing(context: Context, runs: number): Promise<Figure[]> {
-  const { path } = await fixtureOf(context)
+  const { path } = await fixtureOf(context, context.mib)
   const mb = (context.mib * 2 ** 20) / 1e6
   const seen = { core: [] as number[], pieces: [] as number[], all: [] as number[], link: [] as number[], openssl: [] as number[] }
   const bare = { core: [] as number[], all: [] as number[] }

@@ -171,11 +171,27 @@ export async function makeFile(path: string, mib: number): Promise<string> {
   return hash.digest('hex')
 }
 
+/** Waits for something that other programs do, at most 20 s. */
+export async function until(what: string, is: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 800; i++) {
+    if (await is()) return
+    await new Promise(resolve => setTimeout(resolve, 25))
+  }
+  throw new Error(`waited in vain: ${what}`)
+}
+
 /** Whether a program is in the PATH (or at an absolute path). */
 export const isInstalled = (program: string): boolean =>
   program.startsWith('/')
     ? existsSync(program)
     : `${process.env['PATH']}:/usr/sbin`.split(delimiter).some(d => existsSync(join(d, program)))
+
+/** Whether a package of node_modules is there and its native part can be loaded. */
+export const canLoad = (name: string): Promise<boolean> =>
+  promisify(execFile)(process.execPath, ['--input-type=module', '-e', `await import('${name}'); process.exit()`], { cwd: root }).then(
+    () => true,
+    () => false
+  )
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)

@@ -19,12 +19,24 @@ export function choose(what: string, work: string): void {
   program = join(copy, 'dist', 'main.js')
 }
 
-const NODE = ['--port', '0', '--listen', '127.0.0.1', '--no-lan']
+/** Where a process runs: on loopback, or in a network namespace. */
+export interface Place {
+  readonly namespace?: string
+  readonly address: string
+}
+const HERE: Place = { address: '127.0.0.1' }
+
+const nodeArgs = ({ address }: Place): readonly string[] => ['--port', '0', '--listen', address, '--no-lan']
+
+/** A program and its arguments as they are started in `place`. */
+export const inPlace = ({ namespace }: Place, command: readonly string[]): readonly [string, ...string[]] =>
+  (namespace === undefined ? command : ['ip', 'netns', 'exec', namespace, ...command]) as [string, ...string[]]
 
 /** Starts `kith …args --json` in a home of its own. */
-export function startKith(home: string, args: readonly string[]): Running {
+export function startKith(home: string, args: readonly string[], place: Place = HERE): Running {
   mkdirSync(home, { recursive: true })
-  return new Running(process.execPath, [program, ...args, '--json'], { KITH_HOME: home, NO_COLOR: '1' })
+  const [command, ...rest] = inPlace(place, [process.execPath, program, ...args, '--json'])
+  return new Running(command, rest, { KITH_HOME: home, NO_COLOR: '1' })
 }
 
 export interface Seeder {
@@ -35,8 +47,8 @@ export interface Seeder {
 }
 
 /** Shares a file and waits until it is served. */
-export async function startSeeder(home: string, file: string, args: readonly string[]): Promise<Seeder> {
-  const running = startKith(home, ['share', file, ...NODE, ...args])
+export async function startSeeder(home: string, file: string, args: readonly string[], place: Place = HERE): Promise<Seeder> {
+  const running = startKith(home, ['share', file, ...nodeArgs(place), ...args], place)
   try {
     const ready = await running.line('ready')
     return { process: running, share: ready as unknown as ShareView, address: String((ready['addresses'] as string[])[0]) }
@@ -48,7 +60,7 @@ export async function startSeeder(home: string, file: string, args: readonly str
 
 /** A node that only runs. */
 export async function startNode(home: string, args: readonly string[] = []): Promise<Running> {
-  const running = startKith(home, ['up', ...NODE, '--api-port', '0', ...args])
+  const running = startKith(home, ['up', ...nodeArgs(HERE), '--api-port', '0', ...args])
   await running.line('ready')
   return running
 }
@@ -60,6 +72,7 @@ export interface GetOptions {
   readonly out: string
   readonly args?: readonly string[]
   readonly servers: readonly Running[]
+  readonly place?: Place
 }
 
 /** Fetches once, in a process that starts and ends, and refuses to count a run that is not right. */
@@ -67,9 +80,10 @@ export async function getOnce(options: GetOptions): Promise<Sample & { readonly 
   rmSync(options.out, { recursive: true, force: true })
   mkdirSync(options.out, { recursive: true })
   let view: DownloadView | undefined
+  const { place = HERE } = options
   const sample = await measure(
     options.servers,
-    () => startKith(options.home, ['get', options.address, '-o', options.out, ...NODE, ...(options.args ?? [])]),
+    () => startKith(options.home, ['get', options.address, '-o', options.out, ...nodeArgs(place), ...(options.args ?? [])], place),
     last => {
       view = viewOf(last)
       return view ? ((view.finishedAt ?? 0) - view.startedAt) / 1000 : undefined

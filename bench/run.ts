@@ -1,17 +1,25 @@
 /**
  * `npm run bench [-- names…] [--mib 1024] [--runs 5] [--program bundle|src] [--json]`: our figures beside those of the programs people use today, in one run.
- * Names: http1 http3 bittorrent memory hashing start; all by default. Whole processes over loopback; the variants of a race take
- * turns, each after memory was warmed; the first round is not counted; medians. docs/performance.md says how each row is measured.
+ * Names: g1 g2 g3 g4 bittorrent webrtc ed2k stream amule shaped memory scale hashing start; all by default. Whole processes over loopback;
+ * the variants of a race take turns, each after memory was warmed; the first round is not counted; medians. docs/performance.md says how
+ * each row is measured.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, loadavg, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { amule } from './amule.ts'
+import { g4 } from './cold-start.ts'
 import { type Figure, memory, starting } from './figures.ts'
 import { hashing } from './hashing.ts'
 import { killAll, median, type Sample, warm } from './kit.ts'
 import { choose } from './kith.ts'
-import { bittorrent, type Context, http1, http3, type Race } from './scenarios.ts'
+import { bittorrent, ed2k, stream, webrtc } from './legs.ts'
+import { g2, g3 } from './one-seeder.ts'
+import { type Context, judge, type Race } from './race.ts'
+import { scale } from './scale.ts'
+import { shaped100, shaped1000 } from './shaped.ts'
+import { g1 } from './three-seeders.ts'
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -22,9 +30,21 @@ const { values: options, positionals } = parseArgs({
     json: { type: 'boolean', default: false }
   }
 })
-const races: Record<string, (context: Context) => Promise<Race>> = { http1, http3, bittorrent }
-const figures: Record<string, (context: Context, runs: number) => Promise<Figure[]>> = { memory, hashing, start: starting }
-const titles: Record<string, string> = { memory: 'Resident memory', hashing: 'Hashing a file to share it', start: 'Starting' }
+type Open = (context: Context) => Promise<Race>
+const shaped: Open[] = [shaped100, shaped1000]
+const races: Record<string, readonly Open[]> = {
+  ...{ g1: [g1], g2: [g2], g3: [g3], g4: [g4] },
+  ...{ bittorrent: [bittorrent], webrtc: [webrtc], ed2k: [ed2k], stream: [stream], shaped }
+}
+const figures: Record<string, (context: Context, runs: number) => Promise<Figure[]>> = { amule, memory, scale, hashing, start: starting }
+const titles: Record<string, string> = {
+  amule: 'ed2k with amuled',
+  memory: 'Resident memory (G5)',
+  scale: 'Scale',
+  hashing: 'Hashing a file to share it',
+  start: 'Starting'
+}
+const NAMES = [...Object.keys(races), ...Object.keys(figures)]
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
 const print = (text: string): void => {
@@ -36,8 +56,7 @@ interface Result {
   readonly samples: ReadonlyMap<string, readonly Sample[]>
 }
 
-async function runRace(context: Context, name: string, runs: number): Promise<Result> {
-  const race = await races[name]!(context)
+async function runRace(race: Race, name: string, runs: number): Promise<Result> {
   const samples = new Map<string, Sample[]>(race.variants.map(v => [v.name, []]))
   for (let i = 0; i <= runs; i++) {
     for (const v of race.variants) {
@@ -52,8 +71,8 @@ async function runRace(context: Context, name: string, runs: number): Promise<Re
 
 const fixed = (n: number | undefined, digits: number): string => (n === undefined || Number.isNaN(n) ? '–' : n.toFixed(digits))
 
-function printRace({ race, samples }: Result, mib: number): void {
-  print(`\n### ${race.title}, ${mib} MiB\n`)
+function printRace({ race, samples }: Result): void {
+  print(`\n### ${race.title}, ${race.mib} MiB\n`)
   print('| what | wall s: best / median | MB/s | without start and end, s | CPU s down | CPU s up | MiB down | MiB up |')
   print('|---|---|---|---|---|---|---|---|')
   for (const [name, all] of samples) {
@@ -61,16 +80,14 @@ function printRace({ race, samples }: Result, mib: number): void {
     const seconds = of('seconds')!
     const best = Math.min(...all.map(s => s.seconds))
     print(
-      `| ${name} | ${fixed(best, 2)} / ${fixed(seconds, 2)} | ${fixed((mib * 2 ** 20) / 1e6 / seconds, 0)} | ${fixed(of('innerSeconds'), 2)} | ${fixed(of('cpuDown'), 2)} | ${fixed(of('cpuUp'), 2)} | ${fixed(of('rssDown'), 0)} | ${fixed(of('rssUp'), 0)} |`
+      `| ${name} | ${fixed(best, 2)} / ${fixed(seconds, 2)} | ${fixed((race.mib * 2 ** 20) / 1e6 / seconds, 0)} | ${fixed(of('innerSeconds'), 2)} | ${fixed(of('cpuDown'), 2)} | ${fixed(of('cpuUp'), 2)} | ${fixed(of('rssDown'), 0)} | ${fixed(of('rssUp'), 0)} |`
     )
   }
-  for (const g of race.goals) print(`\n${judge(g.text, ratioOf(samples, g.ours, g.theirs), g.atMost)}`)
+  for (const goal of race.goals) {
+    const verdict = judge(goal, samples, race.mib)
+    if (verdict) print(`\nGoal: ${verdict.text}, ${verdict.reached ? 'reached' : 'NOT reached'}.`)
+  }
 }
-
-const ratioOf = (samples: Result['samples'], ours: string, theirs: string): number =>
-  median(samples.get(ours)!.map(s => s.seconds)) / median(samples.get(theirs)!.map(s => s.seconds))
-const judge = (text: string, ratio: number, atMost: number): string =>
-  `Goal: ${text}. Here: ${ratio.toFixed(2)} × their time (${(1 / ratio).toFixed(2)} × as fast), ${ratio <= atMost ? 'reached' : 'NOT reached'}.`
 
 function printFigures(name: string, all: readonly Figure[]): void {
   print(`\n### ${titles[name]}\n\n| what | figure | goal |\n|---|---|---|`)
@@ -85,9 +102,9 @@ function goalOf({ value, unit, atMost, atLeast }: Figure): string {
 
 async function main(): Promise<void> {
   const [mib, runs] = [Number(options.mib), Number(options.runs)]
-  const names = positionals.length > 0 ? positionals : [...Object.keys(races), ...Object.keys(figures)]
-  const unknown = names.find(n => !(n in races) && !(n in figures))
-  if (unknown !== undefined) throw new Error(`no benchmark ${unknown}: ${[...Object.keys(races), ...Object.keys(figures)].join(' ')}`)
+  const names = positionals.length > 0 ? positionals : NAMES
+  const unknown = names.find(n => !NAMES.includes(n))
+  if (unknown !== undefined) throw new Error(`no benchmark ${unknown}: ${NAMES.join(' ')}`)
   const machine = {
     cpu: `${cpus().length} × ${cpus()[0]?.model ?? '?'}`,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
@@ -104,23 +121,34 @@ async function main(): Promise<void> {
   choose(options.program, work)
   const out: Record<string, unknown> = { date: new Date().toISOString(), machine, mib, runs }
   try {
-    for (const name of names) {
-      await using stack = new AsyncDisposableStack()
-      const context = { work, mib, stack, skip: (what: string) => print(`\nskipped in ${name}: ${what}`) }
-      if (name in races) {
-        const result = await runRace(context, name, runs)
-        printRace(result, mib)
-        out[name] = { title: result.race.title, samples: Object.fromEntries(result.samples) }
-      } else {
-        const all = await figures[name]!(context, runs)
-        printFigures(name, all)
-        out[name] = all
-      }
-    }
+    for (const name of names) out[name] = races[name] ? await race(races[name], name, work) : await measure(name, work)
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
   if (options.json) process.stdout.write(`${JSON.stringify(out)}\n`)
+}
+
+const contextOf = (name: string, work: string, stack: AsyncDisposableStack): Context => ({
+  ...{ work, mib: Number(options.mib), stack },
+  skip: what => print(`\nskipped in ${name}: ${what}`)
+})
+
+async function race(opens: readonly Open[], name: string, work: string): Promise<unknown> {
+  const all: unknown[] = []
+  for (const open of opens) {
+    await using stack = new AsyncDisposableStack()
+    const result = await runRace(await open(contextOf(name, work, stack)), name, Number(options.runs))
+    printRace(result)
+    all.push({ title: result.race.title, mib: result.race.mib, samples: Object.fromEntries(result.samples) })
+  }
+  return all
+}
+
+async function measure(name: string, work: string): Promise<readonly Figure[]> {
+  await using stack = new AsyncDisposableStack()
+  const all = await figures[name]!(contextOf(name, work, stack), Number(options.runs))
+  printFigures(name, all)
+  return all
 }
 
 function interrupted(work: string): never {
