@@ -1,5 +1,8 @@
 /** One file over every protocol and by every address, as a user fetches it; free and paid; when a protocol is dead; after a restart. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import test, { suite, type TestContext } from 'node:test'
 import { pathToFileURL } from 'node:url'
@@ -105,6 +108,11 @@ async function everyAddress(t: TestContext): Promise<void> {
   const changed = await lab.client('a', 'share', file, '--protocols', 'https,kith')
   assert.deepEqual([changed.last['protocols'], changed.last['magnet'], changed.last['ed2k']], [['https', 'kith'], undefined, undefined])
   assert.deepEqual(await offered(), ['https', 'kith'])
+  // Shared once more, with a tracker: it is told.
+  const told = await trackerIn(t)
+  await lab.client('a', 'share', file, '--protocols', 'bittorrent,webtorrent', '--tracker', told.url)
+  for (const hash of [ready.infoHash!, ready.infoHashV2!.slice(0, 40)])
+    await eventually('the tracker knows', () => told.infoHashes.has(hash), 20_000)
 }
 
 async function paid(t: TestContext): Promise<void> {
@@ -160,6 +168,24 @@ async function deadParts(t: TestContext): Promise<void> {
     assert.equal(sha256OfFile(view.path!), ready['fileId'])
     assert.ok(!used(view.sources).some(p => p.startsWith('http')), String(used(view.sources)))
   }
+}
+
+/** A BitTorrent tracker that knows nobody, and remembers what it was told. */
+async function trackerIn(t: TestContext): Promise<{ readonly url: string; readonly infoHashes: ReadonlySet<string> }> {
+  const infoHashes = new Set<string>()
+  const server = createServer((request, response) => {
+    const raw = /[?&]info_hash=([^&]*)/.exec(request.url ?? '')?.[1] ?? ''
+    infoHashes.add(
+      Buffer.from(
+        raw.replace(/%(..)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+        'latin1'
+      ).toString('hex')
+    )
+    response.end('d8:intervali1800e5:peers0:e')
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/announce`, infoHashes }
 }
 
 /** Two at a time. */
