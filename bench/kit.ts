@@ -171,9 +171,9 @@ export async function makeFile(path: string, mib: number): Promise<string> {
   return hash.digest('hex')
 }
 
-/** Waits for something that other programs do, at most 20 s. */
-export async function until(what: string, is: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 800; i++) {
+/** Waits for something that other programs do. */
+export async function until(what: string, is: () => boolean | Promise<boolean>, withinMs = 20_000): Promise<void> {
+  for (const deadline = performance.now() + withinMs; performance.now() < deadline; ) {
     if (await is()) return
     await new Promise(resolve => setTimeout(resolve, 25))
   }
