@@ -8,13 +8,15 @@ import { KithError } from '../base/errors.ts'
 import { CHUNK_BYTES, MAX_CHUNKS } from '../wire/limits.ts'
 import type { DigestWants, ExtraDigests } from './digests.ts'
 import { makeHashSet } from './hashing/ed2k-hash.ts'
+import type { HashJob, HashMessage } from './hashing/hash-job.node.ts'
 import { type HashOutput, type HashPlan, makeOutput, topAt, workOf } from './hashing/hash-plan.ts'
-import type { HashJob, HashMessage } from './hashing/hash-worker.node.ts'
 import { workerUrl } from './worker-url.node.ts'
 
 const WORKERS = 2
 /** With less to do than this, a second worker would only cost its start. */
 const MIN_WORK_EACH: number = 8 * 1024 * 1024
+/** With less than this, a few milliseconds, even the first one: a thousand small files would take minutes. */
+const MAX_WORK_HERE: number = 2 * 1024 * 1024
 
 /** Tells whether a file was touched. Times are nanoseconds as decimal text. */
 export interface FileStamp {
@@ -111,7 +113,9 @@ export async function hashFile(path: string, wants: DigestWants, options: HashOp
     }
     onCore?.(core)
   }
-  await runWorkers({ path, plan, output }, Math.min(WORKERS, Math.ceil(total / MIN_WORK_EACH)), made, report, signal)
+  const job = { path, plan, output }
+  if (total <= MAX_WORK_HERE) await runHere(job, made, worked => report(0, worked))
+  else await runWorkers(job, Math.min(WORKERS, Math.ceil(total / MIN_WORK_EACH)), made, report, signal)
   if (!core || !sameStamp(stampOf(path), stamp)) throw changed(path)
   return { ...core, ...extrasOf(plan, output, known) }
 }
@@ -143,6 +147,24 @@ function progressReport(total: number, onProgress: HashOptions['onProgress']): (
     const done = worked.reduce((a, b) => a + (b ?? 0), 0)
     onProgress?.({ done, total, rate: Math.round((done * 1000) / Math.max(1, performance.now() - began)) })
   }
+}
+
+/** The same work without a worker. */
+async function runHere(job: HashJob, onCore: () => void, onWorked: (worked: number) => void): Promise<void> {
+  const { runHashJob } = await import('./hashing/hash-job.node.ts')
+  try {
+    await runHashJob(job, message => act(message, job.path, onCore, onWorked))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw code === undefined || error instanceof KithError ? error : unreadable(job.path, code)
+  }
+}
+
+/** What follows from a message. @throws FILE_CHANGED, FILE_NOT_FOUND */
+function act(m: HashMessage, path: string, onCore: () => void, onWorked: (worked: number) => void): void {
+  if ('error' in m) throw m.error === 'FILE_CHANGED' ? changed(path) : unreadable(path, m.error)
+  if ('core' in m) onCore()
+  else onWorked(m.worked)
 }
 
 /** Resolves when every worker has ended and everything is in the output; whatever goes wrong ends them all, first. */
@@ -180,10 +202,8 @@ function settled(
   signal?.addEventListener('abort', stop, { once: true })
   worker.on('message', (m: HashMessage) => {
     try {
-      if ('error' in m) throw m.error === 'FILE_CHANGED' ? changed(path) : unreadable(path, m.error)
-      if (signal?.aborted) return
-      if ('core' in m) return onCore()
-      onWorked(m.worked)
+      if (signal?.aborted && !('error' in m)) return
+      act(m, path, onCore, onWorked)
       if ('done' in m) resolve()
     } catch (error) {
       reject(error)
