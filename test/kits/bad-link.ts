@@ -1,12 +1,10 @@
 /** Two network namespaces joined by a link that misbehaves (test/rigs/bad-link.py). Needs root and /dev/net/tun. */
-import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { within } from './transfer-doubles.ts'
 
-const run = promisify(execFile)
 const RIG = join(import.meta.dirname, '../rigs/bad-link.py')
 
 /** One direction of a link. Absent: no limit, or never. */
@@ -30,6 +28,7 @@ export interface BadLink extends AsyncDisposable {
   readonly ends: readonly [LinkEnd, LinkEnd]
 }
 export interface LinkEnd {
+  /** Path of its network namespace. */
   readonly namespace: string
   readonly address: string
 }
@@ -38,27 +37,20 @@ export interface LinkEnd {
 export function noBadLink(): string | undefined {
   if (!existsSync('/usr/bin/python3') || spawnSync('ip', ['-V']).status !== 0) return 'needs Debian packages iproute2 and python3'
   if (!existsSync('/dev/net/tun')) return 'needs /dev/net/tun'
-  const name = `kith-try-${process.pid}`
-  if (spawnSync('ip', ['netns', 'add', name]).status !== 0) return 'needs network namespaces (run as root)'
-  spawnSync('ip', ['netns', 'del', name])
-  return undefined
+  return spawnSync('unshare', ['-n', 'true']).status === 0 ? undefined : 'needs network namespaces (run as root)'
 }
 
-let count = 0
+const ADDRESSES = ['10.99.0.1', '10.99.0.2'] as const
 
 /** @param forth what happens to packets from the first end to the second */
 export async function openBadLink(seed: number, forth: Way, back: Way): Promise<BadLink> {
   await using stack = new AsyncDisposableStack()
-  const id = `kith-${process.pid}-${++count}`
-  const ends = [end(`${id}a`, '10.99.0.1'), end(`${id}b`, '10.99.0.2')] as const
-  for (const { namespace } of ends) {
-    await run('ip', ['netns', 'add', namespace])
-    stack.defer(async () => void (await run('ip', ['netns', 'del', namespace])))
-  }
-  const args = ends.flatMap(e => [e.namespace, e.address])
-  const child = spawn('/usr/bin/python3', [RIG, ...args, JSON.stringify({ seed, forth, back })], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const args = [RIG, ...ADDRESSES, JSON.stringify({ seed, forth, back })]
+  const child = spawn('/usr/bin/python3', args, { stdio: ['pipe', 'pipe', 'inherit'] })
   stack.defer(() => ended(child))
-  await within(30_000, 'the link', once(child.stdout, 'data'))
+  const [line] = await within(30_000, 'the link', once(child.stdout, 'data'))
+  const [a, b] = JSON.parse(String(line)) as [string, string]
+  const ends = [end(a, ADDRESSES[0]), end(b, ADDRESSES[1])] as const
   const owned = stack.move()
   return { ends, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

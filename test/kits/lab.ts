@@ -57,11 +57,10 @@ export class Lab {
   client(home: string, ...args: string[]): Promise<Ended> {
     return this.start(home, [...args, '--json']).ended()
   }
-  /** @param namespace of the network, made by the test; undefined: that of the test itself */
+  /** @param namespace path of a network namespace; undefined: that of the test itself */
   start(home: string, args: readonly string[], input?: string, env: Record<string, string> = {}, namespace?: string): Process {
-    const inside = ['exec', namespace ?? '', process.execPath, KITH, ...args]
     const p = namespace
-      ? new Process('netns', this.dir(home), inside, input, env, 'ip')
+      ? new Process(`--net=${namespace}`, this.dir(home), [process.execPath, KITH, ...args], input, env, 'nsenter')
       : new Process(KITH, this.dir(home), args, input, env)
     this.#processes.push(p)
     return p

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Joins two network namespaces by a link in user space that delays, loses, doubles, damages and reorders packets.
+"""Makes two network namespaces, joined by a link in user space that delays, loses, doubles, damages and reorders packets.
 
-usage: bad-link.py NAMESPACE-A ADDRESS-A NAMESPACE-B ADDRESS-B JSON
+usage: bad-link.py ADDRESS-A ADDRESS-B JSON
 
 JSON: {"seed": n, "forth": WAY, "back": WAY}, forth is from A to B. WAY: rateKbit (a bottleneck with a buffer of one round trip), delayMs,
 jitterMs, loss and duplicate and corrupt and reorder (shares of packets), burstMs (mean length of a fade: while it lasts everything is
-lost, as on a radio link; 0: each packet on its own). One bit of a damaged packet is wrong. Prints "up", ends when its input is closed.
+lost, as on a radio link; 0: each packet on its own). One bit of a damaged packet is wrong. Prints the paths
+of the namespaces, for nsenter --net=PATH, and ends when its input is closed. They have no names: they are gone with whoever uses them.
 
 Needs root and /dev/net/tun. From the link of the project's own test rigs (tunlink.py), with a rate, fades and a seed added.
 """
@@ -21,24 +22,26 @@ import subprocess
 import sys
 import time
 
+CLONE_NEWNET = 0x40000000
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 MTU = 1400
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def open_tun(namespace, address, peer):
-    """A tun device inside a namespace, whose packets this process carries."""
+def open_end(address, peer):
+    """A new namespace with a tun device, whose packets this process carries: path of the one, descriptor of the other."""
     here = os.open("/proc/self/ns/net", os.O_RDONLY)
-    there = os.open("/var/run/netns/" + namespace, os.O_RDONLY)
-    if libc.setns(there, 0) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
+    if libc.unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    namespace = os.open("/proc/self/ns/net", os.O_RDONLY)
     tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH", b"bad0", IFF_TUN | IFF_NO_PI))
-    libc.setns(here, 0)
-    os.close(there)
     for command in (["addr", "add", address, "peer", peer, "dev", "bad0"], ["link", "set", "bad0", "up", "mtu", str(MTU)], ["link", "set", "lo", "up"]):
-        subprocess.check_call(["ip", "-n", namespace, *command])
-    return tun
+        subprocess.check_call(["ip", *command])
+    if libc.setns(here, 0) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+    os.close(here)
+    return f"/proc/{os.getpid()}/fd/{namespace}", tun
 
 
 class Way:
@@ -83,14 +86,14 @@ class Way:
 
 
 def main():
-    ns_a, ip_a, ns_b, ip_b, text = sys.argv[1:6]
+    ip_a, ip_b, text = sys.argv[1:4]
     options = json.loads(text)
     chance = random.Random(options["seed"])
-    a, b = open_tun(ns_a, ip_a, ip_b), open_tun(ns_b, ip_b, ip_a)
+    (path_a, a), (path_b, b) = open_end(ip_a, ip_b), open_end(ip_b, ip_a)
     round_trip = (options["forth"].get("delayMs", 0) + options["back"].get("delayMs", 0)) / 1000
     ways = {a: Way(chance, b, round_trip, **options["forth"]), b: Way(chance, a, round_trip, **options["back"])}
     queue, order = [], 0
-    print("up", flush=True)
+    print(json.dumps([path_a, path_b]), flush=True)
     while True:
         wait = max(0.0, queue[0][0] - time.monotonic()) if queue else None
         ready = select.select([a, b, 0], [], [], wait)[0]
