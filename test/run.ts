@@ -60,6 +60,7 @@ const runner = spawn(process.execPath, ['--test', END, `--test-concurrency=${FIL
   env: { NODE_COMPILE_CACHE: code, ...process.env },
   stdio: 'inherit'
 })
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => runner.kill(signal))
 runner.on('exit', exitCode => {
   rmSync(code, { recursive: true, force: true })
   process.exit(exitCode ?? 1)
