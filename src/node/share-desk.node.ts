@@ -156,6 +156,7 @@ export class ShareDesk implements AsyncDisposable {
         known: shares.known(path, stamp),
         onCore: core => {
           early = this.#offerEarly(task, core)
+          early.catch(() => {}) // heard of below, when hashing has ended: a full disk must not end the process before
         },
         onProgress: (p: HashProgress) => tell(p.done, p.total),
         ...(signal ? { signal } : {})
