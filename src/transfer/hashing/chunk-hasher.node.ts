@@ -10,6 +10,10 @@ import { Sha256Lanes } from './sha256-lanes.ts'
 const FAST_NS_PER_BYTE = 1.1
 /** Groups after which the lanes must have been faster once. (The first ones run before the engine has optimised them.) */
 const TRIAL_GROUPS = 256
+/** Each so-manieth group goes to OpenSSL all the same: on a busy machine its first runs may have been slow. */
+const RECHECK_GROUPS = 32
+/** The first time soon. */
+const RECHECK_FIRST = 4
 const GROUP = 4
 
 export interface ChunkHasherOptions {
@@ -22,6 +26,7 @@ export class ChunkHasher {
   #lanes: Sha256Lanes | undefined
   #state: 'unknown' | 'trial' | 'on' | 'off'
   #groups = 0
+  #asked = 0
   /** Best ns per byte so far: a slow run says more about other work on the machine than about the method. */
   #single = Number.POSITIVE_INFINITY
   #grouped = Number.POSITIVE_INFINITY
@@ -48,9 +53,11 @@ export class ChunkHasher {
   #mayGroup(): boolean {
     if (this.#state === 'unknown') {
       if (this.#choice !== 'always' && this.#single === Number.POSITIVE_INFINITY) return false // measure OpenSSL first
-      this.#state = this.#choice !== 'always' && this.#single < FAST_NS_PER_BYTE ? 'off' : 'trial'
+      this.#state = 'trial'
     }
-    return this.#state !== 'off'
+    if (this.#state === 'off' || this.#choice === 'always') return this.#state !== 'off'
+    if (this.#single < FAST_NS_PER_BYTE) this.#state = 'off'
+    return this.#single >= FAST_NS_PER_BYTE && ++this.#asked % RECHECK_GROUPS !== RECHECK_FIRST
   }
 
   #one(algorithm: 'sha256' | 'sha1', chunk: Uint8Array): Uint8Array {
