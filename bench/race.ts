@@ -30,6 +30,8 @@ export interface Race {
   readonly mib: number
   readonly goals: readonly Goal[]
   readonly variants: readonly Variant[]
+  /** More would take long and say no more. */
+  readonly maxRuns?: number
 }
 
 export interface Context {

@@ -58,7 +58,7 @@ interface Result {
 
 async function runRace(race: Race, name: string, runs: number): Promise<Result> {
   const samples = new Map<string, Sample[]>(race.variants.map(v => [v.name, []]))
-  for (let i = 0; i <= runs; i++) {
+  for (let i = 0; i <= Math.min(runs, race.maxRuns ?? runs); i++) {
     for (const v of race.variants) {
       await warm()
       const sample = await v.run()
