@@ -35,6 +35,23 @@ test('over any time no more than the limit flows, and no less when somebody alwa
   )
 })
 
+test('what late timers missed is made up for, also when one chunk is more than a quarter of a second', async () => {
+  const clock = new FakeClock()
+  const throttle = createThrottle(clock, 28_135)
+  let flowed = 0
+  const stop = new AbortController()
+  const reader = (async () => {
+    for (;;) {
+      await throttle.take(16_384, stop.signal)
+      flowed += 16_384
+    }
+  })().catch(() => {})
+  for (let ms = 0; ms < 60_000; ms += 200) await clock.advance(200)
+  stop.abort()
+  await reader
+  assert.ok(flowed > 28_135 * 60 - 2 * 16_384, `${flowed} bytes in 60 s`)
+})
+
 test('who gives up waiting takes nothing and leaves no timer', async () => {
   const clock = new FakeClock()
   const throttle = createThrottle(clock, 1000)

@@ -101,7 +101,7 @@ class Bucket implements Throttle {
 
   #refill(): void {
     const now = this.#clock.monotonic()
-    const most = Math.max(this.bytesPerSecond * SAVED_SECONDS, this.#queue[0]?.bytes ?? 0, this.#level)
+    const most = Math.max(this.bytesPerSecond * SAVED_SECONDS + (this.#queue[0]?.bytes ?? 0), this.#level)
     this.#level = Math.min(most, this.#level + ((now - this.#at) * this.bytesPerSecond) / 1000)
     this.#at = now
   }
