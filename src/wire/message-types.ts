@@ -30,7 +30,7 @@ export const MESSAGE_TYPES = {
   group_update: 'high',
   group_message: 'normal',
   ack: 'high'
-} as const satisfies Record<string, Priority>
+} as const
 
 export type MessageType = keyof typeof MESSAGE_TYPES
 
