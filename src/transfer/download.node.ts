@@ -20,7 +20,7 @@ import { placeFile } from './disk/place-file.node.ts'
 import { Decrypter } from './encryption/file-encryption.node.ts'
 import type { FileSecret } from './file-cipher.node.ts'
 import { chunkLength } from './grid.ts'
-import { MAX_ROOTS, MAX_SOURCES, NO_SOURCE_MS, REFUSED_MS, RETRY_MS, RETRY_PAYMENT_MS, SLOT_POOL_BYTES } from './limits.ts'
+import { MAX_ROOTS, MAX_SOURCES, NO_SOURCE_MS, REFUSED_MS, RETRY_MS, RETRY_PAYMENT_MS, SILENT_MS, SLOT_POOL_BYTES } from './limits.ts'
 import { OfferedSource } from './offered-source.ts'
 import { checkOffer } from './offers.ts'
 import { openPartFile, type PartFile, type PartSource, plainPathOf } from './part-file.node.ts'
@@ -310,7 +310,6 @@ export class Download implements AsyncDisposable {
         // Written down with its first chunk: seeders may come and go, each time with another offer.
         this.#partSources.set(source, { seeder: source.seeder, protocol: source.protocol, offer: raw })
         scheduler.add(source)
-        this.#lastSourceMs = this.#deps.clock.monotonic()
         this.#deps.onChange()
         return true
       },
@@ -437,20 +436,24 @@ export class Download implements AsyncDisposable {
 
   /** Fails a download that has had nobody to fetch from for a minute; says what it waits for until then. */
   async #watch({ scheduler }: Stage, signal: AbortSignal): Promise<void> {
+    let verified = this.verifiedBytes
     while (!signal.aborted) {
       await this.#deps.clock.sleep(1_000, signal).catch(() => {})
       const now = this.#deps.clock.monotonic()
-      if (scheduler.sourceCount > 0) {
+      if (this.verifiedBytes > verified || scheduler.isHopeful()) {
+        verified = this.verifiedBytes
         this.#lastSourceMs = now
         if (this.state === 'waiting' && this.message === WAITING) this.#set('fetching', 'fetching')
-      } else if (this.#refusal && now - this.#lastSourceMs > REFUSED_MS) {
+      } else if (this.#refusal && scheduler.sourceCount === 0 && now - this.#lastSourceMs > REFUSED_MS) {
         scheduler.abort(this.#refusal)
       } else if (now - this.#lastSourceMs > NO_SOURCE_MS) {
         const hint = 'what arrived is kept: run the same command again when a seeder is back'
         scheduler.abort(
           new KithError('NO_SOURCES', this.#lastNote ? `no seeder is left (${this.#lastNote})` : 'no seeder is left', {}, { hint })
         )
-      } else if (this.state === 'fetching') this.#set('waiting', WAITING)
+      } else if (this.state === 'fetching' && (scheduler.sourceCount === 0 || now - this.#lastSourceMs > SILENT_MS)) {
+        this.#set('waiting', WAITING)
+      }
       this.#deps.onChange()
     }
   }

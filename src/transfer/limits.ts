@@ -10,6 +10,8 @@ export const RACE_AFTER_MS = 1_000
 export const MAX_BAD_CHUNKS = 3
 /** Failures in a row after which a source is given up. */
 export const MAX_SOURCE_FAILURES = 5
+/** The same for a source that never brought a byte: its seeder has other protocols, and others are there. */
+export const MAX_SILENT_FAILURES = 2
 /** Sources that one download uses at once. */
 export const MAX_SOURCES = 200
 /** Sources that were dropped without having brought a chunk, and are still shown; the oldest is forgotten. */
@@ -68,6 +70,8 @@ export const SETTLE_GRACE_MS = 5_000
 export const FIRST_SOURCE_MS = 30_000
 /** How long a download without any usable source keeps looking before it fails. */
 export const NO_SOURCE_MS = 60_000
+/** Sources that have brought nothing for so long are shown as waiting. */
+export const SILENT_MS = 5_000
 /** The same when there are seeders, but all were left over money: time for a free one to be found. */
 export const REFUSED_MS = 5_000
 /** Pause before a payment that a seeder waits for is tried again. */

@@ -67,6 +67,8 @@ export interface Entry {
   wasted: number
   bad: number
   failures: number
+  /** It asked to be tried again later. */
+  isBusy: boolean
   readyMs: number
   /** Bytes per second of one run, smoothed, without the time it waited for us; undefined before the first. */
   laneRate: number | undefined
@@ -98,6 +100,7 @@ export function makeEntry(source: Source, clock: Clock, looks: number): Entry {
     wasted: 0,
     bad: 0,
     failures: 0,
+    isBusy: false,
     readyMs: now,
     laneRate: undefined,
     latencyMs: undefined,

@@ -66,6 +66,38 @@ test('one honest source among nine hostile ones needs at most three times as lon
   assert.ok(verified.every(([, key]) => key === 'honest'))
 })
 
+test('sources that hang up or say nothing give no hope, and are left after two tries; those that wait politely do', async () => {
+  const clock = new FakeClock()
+  const { scheduler, dropped } = rig(makeGrid(8 * 16, 16), clock)
+  const hangUp = async (): Promise<never> => {
+    throw new KithError('SOURCE_LOST', 'hung up')
+  }
+  const watch = async (seconds: number): Promise<boolean> => {
+    let hope = false
+    for (let s = 0; s < seconds; s++) {
+      await clock.advance(1_000)
+      hope ||= scheduler.isHopeful()
+    }
+    return hope
+  }
+  scheduler.add(new ScriptedSource('hangs up', hangUp))
+  scheduler.add(new ScriptedSource('silent', (_, signal) => aborted(signal)))
+  assert.equal(await watch(60), false)
+  assert.deepEqual(dropped, [
+    ['hangs up', 'SOURCE_LOST'],
+    ['silent', 'SOURCE_STALLED']
+  ])
+  scheduler.add(
+    new ScriptedSource('busy', async () => {
+      throw new KithError('SOURCE_BUSY', 'later')
+    })
+  )
+  assert.equal(await watch(2), true)
+  scheduler.abort(new Error('enough'))
+  await assert.rejects(scheduler.finished, /enough/)
+  await scheduler[Symbol.asyncDispose]()
+})
+
 test('a silent source loses its run after 15 s, also when it is the only one', async () => {
   const clock = new FakeClock()
   const { scheduler } = rig(makeGrid(4 * 16, 16), clock)

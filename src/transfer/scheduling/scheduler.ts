@@ -15,6 +15,7 @@ import {
   LOOKS_PER_TICK,
   MAX_BAD_CHUNKS,
   MAX_IDLE_SOURCES_KEPT,
+  MAX_SILENT_FAILURES,
   MAX_SOURCE_FAILURES,
   MAX_SOURCES,
   MIN_LANE_BYTES_PER_SECOND,
@@ -108,6 +109,17 @@ export class Scheduler implements AsyncDisposable {
     let n = 0
     for (const e of this.#entries.values()) if (e.state !== 'dropped') n++
     return n
+  }
+
+  /** Whether some source brings bytes, waits in good standing, or waits for us: one that only connects and hangs up does not count. */
+  isHopeful(): boolean {
+    const now = this.#deps.clock.monotonic()
+    if (now < this.#pausedUntilMs || this.#verifying > 0) return true
+    for (const e of this.#entries.values()) {
+      if (e.state === 'unpaid' || (e.state === 'idle' && e.failures === 0) || (e.state === 'waiting' && e.isBusy)) return true
+      for (const lane of e.lanes) if (waitsForUs(lane) || (lane.received > 0 && now - lane.lastByteMs < STALL_MS)) return true
+    }
+    return false
   }
 
   stats(): SourceStats[] {
@@ -335,7 +347,9 @@ export class Scheduler implements AsyncDisposable {
     this.#deps.log.debug('run of a source failed', { source: entry.source.key, code, error })
     if (code === 'PAYMENT_REQUIRED') return this.#onUnpaid(entry, error as KithError)
     if (code === 'SOURCE_LIED' || code === 'ENCODING_FORBIDDEN') return this.#drop(entry, code, entry.note)
-    if (entry.source.ended || ++entry.failures >= MAX_SOURCE_FAILURES) return this.#drop(entry, code, entry.note)
+    entry.isBusy = code === 'SOURCE_BUSY'
+    const most = entry.isBusy || entry.bytes > 0 || lane.received > 0 ? MAX_SOURCE_FAILURES : MAX_SILENT_FAILURES
+    if (entry.source.ended || ++entry.failures >= most) return this.#drop(entry, code, entry.note)
     entry.state = 'waiting'
     entry.readyMs = this.#deps.clock.monotonic() + RETRY_MS * 2 ** (entry.failures - 1)
   }
