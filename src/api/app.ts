@@ -91,13 +91,13 @@ function parse<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
   )
 }
 
-/** At most 64 KiB of strict UTF-8 JSON; nothing at all counts as `{}`. @throws API_BODY_TOO_LARGE, BAD_REQUEST */
+/** At most MAX_BODY_BYTES of strict UTF-8 JSON; nothing at all counts as `{}`. @throws API_BODY_TOO_LARGE, BAD_REQUEST */
 async function readJson(request: Request): Promise<unknown> {
   const parts: Uint8Array[] = []
   let size = 0
   for await (const part of request.body ?? []) {
     size += part.length
-    if (size > MAX_BODY_BYTES) throw new KithError('API_BODY_TOO_LARGE', 'the body is above 64 KiB', { max: MAX_BODY_BYTES })
+    if (size > MAX_BODY_BYTES) throw new KithError('API_BODY_TOO_LARGE', 'the body is above 12 MiB', { max: MAX_BODY_BYTES })
     parts.push(part)
   }
   if (size === 0) return {}

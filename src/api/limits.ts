@@ -1,7 +1,9 @@
 /** Every number a client of the API could otherwise choose. The full list is docs/limits.md. */
 
 /** Bytes of a request body. */
-export const MAX_BODY_BYTES: number = 64 * 1024
+export const MAX_BODY_BYTES: number = 12 * 1024 * 1024
+/** Characters of an address to fetch. */
+export const MAX_ADDRESS_CHARS: number = 256 * 1024
 /** Bytes of the request line and all headers: Node answers 431 above it. */
 export const MAX_HEADER_BYTES: number = 24 * 1024
 /** Characters of a request target. */

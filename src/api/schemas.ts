@@ -32,7 +32,7 @@ const path = z
 const protocolName = z.string().max(limits.MAX_ID_CHARS)
 const protocols = z.array(protocolName).max(limits.MAX_PROTOCOLS)
 const trackers = z.array(z.string().max(limits.MAX_ID_CHARS)).max(limits.MAX_TRACKERS)
-const address = z.string().min(1).max(limits.MAX_BODY_BYTES)
+const address = z.string().min(1).max(limits.MAX_ADDRESS_CHARS)
 const rate = z.int().nonnegative()
 const passphrase = z.string().min(1).max(limits.MAX_PASSPHRASE_CHARS)
 

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
 import { KithError } from '../base/errors.ts'
 
-/** Characters of a line that is read. */
-const MAX_LINE_CHARS = 8192
+/** Characters of a line that is read: the longest address. */
+const MAX_LINE_CHARS = 256 * 1024
 
 /** The first line of stdin. @throws USAGE when there is none or it is too long */
 export async function readStdinLine(): Promise<string> {

@@ -73,7 +73,7 @@ export function downloadView(d: Download): DownloadView {
   const digest = d.sha256 ?? plan?.fileId
   return {
     id: d.id,
-    address: d.options.address.split('#')[0]!,
+    address: shown(d.options.address.split('#')[0]!),
     state: d.state,
     message: d.message,
     fileId: digest && bytesToHex(digest),
@@ -128,3 +128,6 @@ export function settlementReport(s: SettlementView): SettlementReport {
     ...(s.reason === undefined ? {} : { reason: s.reason })
   }
 }
+
+/** An ed2k link may hold thousands of hashes, and views are sent often. */
+const shown = (address: string): string => (address.length > 2048 ? `${address.slice(0, 2047)}…` : address)

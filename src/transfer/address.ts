@@ -2,8 +2,8 @@
 import { hexToBytes } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
 import { parseCid } from '../wire/cid.ts'
-import { MAX_LINK_CHARS } from '../wire/limits.ts'
 import { type Link, parseLink } from '../wire/link.ts'
+import { MAX_ADDRESS_CHARS } from './limits.ts'
 
 export type Address =
   | { readonly kind: 'kith'; readonly link: Link }
@@ -15,7 +15,7 @@ export type Address =
 /** @throws BAD_LINK with what would be understood */
 export function parseAddress(input: string): Address {
   const text = input.trim()
-  if (text.length > 4 * MAX_LINK_CHARS) throw bad('the address is too long')
+  if (text.length > MAX_ADDRESS_CHARS) throw bad('the address is too long')
   if (text.startsWith('kith:')) return { kind: 'kith', link: parseLink(text) }
   if (text.startsWith('magnet:')) return { kind: 'magnet', text }
   if (/^https?:\/\//i.test(text)) return { kind: 'url', url: parseUrl(text) }

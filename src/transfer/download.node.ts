@@ -443,7 +443,7 @@ export class Download implements AsyncDisposable {
       if (this.verifiedBytes > verified || scheduler.isHopeful()) {
         verified = this.verifiedBytes
         this.#lastSourceMs = now
-        if (this.state === 'waiting' && this.message === WAITING) this.#set('fetching', 'fetching')
+        if (this.state === 'waiting' && this.message.startsWith(WAITING)) this.#set('fetching', 'fetching')
       } else if (this.#refusal && scheduler.sourceCount === 0 && now - this.#lastSourceMs > REFUSED_MS) {
         scheduler.abort(this.#refusal)
       } else if (now - this.#lastSourceMs > NO_SOURCE_MS) {
@@ -452,7 +452,7 @@ export class Download implements AsyncDisposable {
           new KithError('NO_SOURCES', this.#lastNote ? `no seeder is left (${this.#lastNote})` : 'no seeder is left', {}, { hint })
         )
       } else if (this.state === 'fetching' && (scheduler.sourceCount === 0 || now - this.#lastSourceMs > SILENT_MS)) {
-        this.#set('waiting', WAITING)
+        this.#set('waiting', this.#lastNote ? `${WAITING} (${this.#lastNote})` : WAITING)
       }
       this.#deps.onChange()
     }

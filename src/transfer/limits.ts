@@ -103,3 +103,6 @@ export const MANY_SEEDERS = 5
 export const INFO_WAIT_MS = 10_000
 /** Entries (a range of chunks, or a seeder that has all) that one answer of `kith info` lists; seeders beyond them are only counted. */
 export const MAX_INFO_RANGES = 65_536
+
+/** Characters of any address that a user gives: ed2k links may hold the hash of every part. Each kind has its own, smaller limit. */
+export const MAX_ADDRESS_CHARS: number = 256 * 1024

@@ -260,7 +260,7 @@ test('nothing that may be used is said in words', async () => {
   const world = openWorld({}, { choice: { protocols: ['ed2k'] } })
   world.use('A', ['http'])
   await world.seeders.settled()
-  assert.match(world.notes[0]!, /no protocol this download may use/)
+  assert.match(world.notes[0]!, /it offers http; this download may only use ed2k/)
 })
 
 test('one ticket serves all protocols of a paid seeder', async () => {

@@ -261,8 +261,15 @@ export class Seeders {
     const nothing =
       seeder.tried.size > 0
         ? new KithError('SOURCE_LOST', 'it was lost over every protocol')
-        : new KithError('NO_SOURCES', 'it offers no protocol this download may use')
+        : new KithError('NO_SOURCES', this.#notOffered(offer))
     throw failures.find(error => MAY_PASS.has(codeOf(error))) ?? failures.at(-1) ?? nothing
+  }
+
+  /** In plain words: what was asked for beside what there is. */
+  #notOffered(offer: FetchedOffer): string {
+    const names = offer.offer.protocols.map(p => p.name).join(', ')
+    const asked = this.#deps.choice?.protocols?.join(', ')
+    return asked ? `it offers ${names || 'nothing'}; this download may only use ${asked}` : 'it offers no protocol this download may use'
   }
 
   /** undefined when the protocol needs an address and the seeder has none (any more): it may hang up between two attempts. */
