@@ -39,3 +39,9 @@ export const ENCRYPTED_SEGMENT_BYTES: number = 256 * 1024
 /** PBKDF2 iterations that a head may ask for (threats CH15). */
 export const MIN_KDF_ITERATIONS = 600_000
 export const MAX_KDF_ITERATIONS = 10_000_000
+/** A whole SecureMessage in any encoding, and any other JSON text that is read at once (threats SM5). */
+export const MAX_MESSAGE_FRAME_BYTES: number = 1024 * 1024
+/** Arrays and objects inside each other (threats SM4). */
+export const MAX_JSON_DEPTH = 64
+/** Characters of a number: the longest in RFC 8785's spelling is -2.2250738585072014e-308. */
+export const MAX_JSON_NUMBER_CHARS = 25
