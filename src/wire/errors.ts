@@ -20,5 +20,6 @@ export const wireErrors = {
   INVALID_SIGNATURE: 'a message has no signature of its sender',
   UNKNOWN_SENDER: 'a message does not say by a did:key of Ed25519 who sends it',
   SEQUENCE_ERROR: 'the sequence number of a message is not one that may follow',
-  UNSUPPORTED: 'a message is of a kind, or asks for an extension, that is not known here'
+  UNSUPPORTED: 'a message is of a kind, or asks for an extension, that is not known here',
+  TOO_MANY_HOPS: 'a sealed envelope has been carried by more peers than may do so'
 } as const

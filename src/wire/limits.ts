@@ -45,3 +45,52 @@ export const MAX_MESSAGE_FRAME_BYTES: number = 1024 * 1024
 export const MAX_JSON_DEPTH = 64
 /** Characters of a number: the longest in RFC 8785's spelling is -2.2250738585072014e-308. */
 export const MAX_JSON_NUMBER_CHARS = 25
+
+/** A message of spec 003 with its signature: what one gossip message may carry (threats BL6). */
+export const MAX_CHAOS_MESSAGE_BYTES: number = 64 * 1024
+/** An agent's id: a did:key, or a name. */
+export const MAX_AGENT_ID_BYTES = 256
+/** Names, titles, moods and other short texts in messages of agents. */
+export const MAX_AGENT_NAME_BYTES = 256
+/** Long texts in messages of agents: what is proposed, discussed, announced. */
+export const MAX_AGENT_TEXT_BYTES: number = 16 * 1024
+/** Members of an alliance, capabilities of an agent, tags of a meme, kinds of agents in a network state. */
+export const MAX_ALLIANCE_MEMBERS = 256
+export const MAX_AGENT_CAPABILITIES = 64
+export const MAX_MEME_TAGS = 16
+export const MAX_AGENT_KINDS = 256
+/** A meme that travels inside the message; larger ones go as a link. */
+export const MAX_MEME_BYTES: number = 48 * 1024
+/** A block that is proposed: transactions, the bytes of one, and memes. */
+export const MAX_BLOCK_TRANSACTIONS = 4096
+export const MAX_TRANSACTION_BYTES: number = 16 * 1024
+export const MAX_BLOCK_MEMES = 64
+/** A peer record: its body, agents in it, names in one list, bytes of a name, of an agent's certificate and of a prekey, peers it names. */
+export const MAX_RECORD_BYTES: number = 16 * 1024
+export const MAX_RECORD_AGENTS = 16
+export const MAX_RECORD_NAMES = 64
+export const MAX_RECORD_NAME_BYTES = 64
+export const MAX_AGENT_CERTIFICATE_BYTES = 512
+export const MAX_PREKEY_BYTES = 512
+export const MAX_RECORD_VIA = 4
+/** How long a peer record may claim to hold. */
+export const MAX_RECORD_AGE_MS: number = 24 * 60 * 60 * 1000
+/** How far away a peer record may be asked for: peers that ask in turn. */
+export const MAX_RECORD_DEPTH = 3
+/** Peers that may carry a sealed envelope on (threats RT11). */
+export const MAX_HOPS = 8
+/** Content of a sealed envelope: a whole message and what sealing adds; and an envelope with head and hops. */
+export const MAX_SEALED_BYTES: number = 1024 * 1024 + 4096
+export const MAX_ENVELOPE_BYTES: number = 1024 * 1024 + 8192
+/** How long an envelope may wait. */
+export const MAX_ENVELOPE_AGE_MS: number = 7 * 24 * 60 * 60 * 1000
+/** Characters of an error code inside an answer. */
+export const MAX_WIRE_CODE_CHARS = 64
+/** Envelopes that an owner collects, or says to have, in one request. */
+export const MAX_COLLECTED = 256
+/** A group: operations a new one follows at once, bytes of its name, operations and keys in one update, bytes of an operation. */
+export const MAX_GROUP_PARENTS = 32
+export const MAX_GROUP_NAME_BYTES = 128
+export const MAX_GROUP_OPS = 1024
+export const MAX_GROUP_UPDATE_EPOCHS = 16
+export const MAX_GROUP_OP_BYTES = 1400
