@@ -1,6 +1,6 @@
 /**
- * The plan for a magnet link or a .torrent file: metadata from the file or from peers. Pieces are checked by their SHA-1, those of a
- * torrent that only has v2 by their place in the tree of their file.
+ * The plan for a magnet link or a .torrent file: metadata from the file or from peers. Pieces are checked by their place in the tree of
+ * their file (BEP 52) where the torrent has all of its trees, else by their SHA-1, which can be made to collide.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { bytesToHex } from '../base/bytes.ts'
@@ -39,7 +39,7 @@ export async function planTorrent(
     stem: hex.slice(0, 16),
     grid: makeGrid(size, pieceLength),
     header: { key: pieces ? `btih:${hex}` : `btmh:${bytesToHex(v2!.infoHash)}`, size, chunkBytes: pieceLength, root: undefined },
-    hashes: pieces ? { algorithm: 'sha1', of: c => pieces.subarray(20 * c, 20 * c + 20) } : treeHashes(v2!, pieceLength),
+    hashes: hashesOf(metainfo),
     name: metainfo.name,
     mime: '',
     fileId: undefined,
@@ -94,6 +94,11 @@ async function fetchMetainfo({ bittorrent, given }: TorrentPlanDeps, magnet: Mag
       'name a tracker with --tracker, a peer with --peer or a DHT with --dht-bootstrap; public ones are off unless --public is given'
     throw new KithError('NO_SOURCES', 'no peer gave the metadata of this magnet link', {}, { cause, hint })
   }
+}
+
+function hashesOf({ pieces, v2, pieceLength }: Metainfo): Plan['hashes'] {
+  if (v2 && (!pieces || missingLayers(v2, pieceLength).length === 0)) return treeHashes(v2, pieceLength)
+  return { algorithm: 'sha1', of: c => pieces!.subarray(20 * c, 20 * c + 20) }
 }
 
 /** Each piece belongs to one file: its hash is one of that file's piece layer, or the root of a file that is not longer. */

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
-import { v2Torrent } from '../../test/interop/bt-v2.ts'
+import { v2DigestOf, v2Torrent } from '../../test/interop/bt-v2.ts'
 import { seededBytes, shareIndex, TestGate } from '../../test/kits/transfer-doubles.ts'
 import { bytesToHex, equalBytes } from '../base/bytes.ts'
 import { systemClock } from '../base/clock.ts'
@@ -13,6 +13,7 @@ import { openBitTorrent } from './bittorrent/bittorrent.node.ts'
 import { leavesOf, treeTop } from './hashing/bep52-tree.ts'
 import type { Plan } from './plan.node.ts'
 import { planTorrent } from './plan-torrent.node.ts'
+import { torrentOf } from './torrents.node.ts'
 
 const PIECE = 64 * 1024
 
@@ -78,4 +79,15 @@ test('a v2 torrent file without piece layers needs a peer for them', async () =>
   const cut = Buffer.from(bytes).indexOf('12:piece layers')
   const without = Buffer.concat([bytes.subarray(0, cut), Buffer.from('e')])
   assert.equal(codeOf(await planOf(without, AbortSignal.timeout(50)).catch(e => e as unknown)), 'CANCELLED')
+})
+
+test('of a hybrid that holds its trees, the trees decide: SHA-1 alone does not make a piece right', async () => {
+  const chunk = 256 * 1024
+  const content = seededBytes(3 * chunk + 7, 9)
+  const pieces = new Uint8Array(4 * 20) // no piece has this SHA-1
+  const plan = await planOf(torrentOf({ name: 'h', size: content.length, pieces, v2: v2DigestOf(content), trackers: [] }).bytes)
+  assert.match(plan.header.key, /^btih:/)
+  for (let c = 0; c < 4; c++) assert.ok(isRight(plan, c, content))
+  content[chunk] = content[chunk]! ^ 1
+  assert.equal(isRight(plan, 1, content), false)
 })
