@@ -1,0 +1,92 @@
+/**
+ * Scores that survive a restart: those of identities are written behind, within FLUSH_MS; those of addresses stay in memory, since what
+ * nobody signed must not change what is on disk. After a restart time has gone on by the wall clock.
+ */
+import type { Clock } from '../base/clock.ts'
+import type { Sqlite } from '../store/sqlite.node.ts'
+import { BAN_HOLD_MS, MAX_SCORES, MIN_SCORE } from './limits.ts'
+import { PENALTIES, type Penalty, Scores, type ScoreView } from './scores.ts'
+import type { ScoreKeeper, Subject } from './types.ts'
+
+interface ScoreRow {
+  readonly entity_id: string
+  readonly score: number
+  readonly at: number
+  readonly code: string
+}
+
+export class StoredScores implements ScoreKeeper {
+  readonly #db: Sqlite
+  readonly #clock: Pick<Clock, 'now' | 'monotonic'>
+  readonly #identities: Scores
+  readonly #addresses: Scores
+  readonly #dirty = new Set<string>()
+
+  /** @param due is called when there is something to write */
+  constructor(db: Sqlite, clock: Pick<Clock, 'now' | 'monotonic'>, due: () => void) {
+    this.#db = db
+    this.#clock = clock
+    this.#addresses = new Scores({ clock })
+    this.#identities = new Scores({ clock }, key => {
+      this.#dirty.add(key)
+      due()
+    })
+    for (const row of db.all<ScoreRow>('SELECT * FROM scores ORDER BY abs(score) DESC LIMIT ?', MAX_SCORES)) this.#restore(row)
+    this.#dirty.clear()
+  }
+
+  penalise(who: Subject, penalty: Penalty, code: string): ScoreView {
+    return this.#of(who).add(keyOf(who), PENALTIES[penalty], code)
+  }
+  reward(who: Subject, points: number): ScoreView {
+    return this.#of(who).add(keyOf(who), Math.max(0, points), '')
+  }
+  view(who: Subject): ScoreView {
+    return this.#of(who).view(keyOf(who))
+  }
+  isBanned(who: Subject): boolean {
+    return this.view(who).standing === 'banned'
+  }
+  ban(entityId: string): void {
+    this.#identities.add(entityId, MIN_SCORE * 2, 'BANNED_BY_USER')
+  }
+  pardon(entityId: string): void {
+    this.#identities.remove(entityId)
+  }
+  list(): { entityId: string; score: number; bannedUntil: number | undefined; code: string }[] {
+    const all = this.#identities.keys().flatMap(entityId => {
+      const { score, bannedForMs } = this.#identities.view(entityId)
+      const bannedUntil = bannedForMs > 0 ? Math.round(this.#clock.now() + bannedForMs) : undefined
+      return score === 0 ? [] : [{ entityId, score, bannedUntil, code: this.#identities.entry(entityId)?.code ?? '' }]
+    })
+    return all.sort((a, b) => a.score - b.score)
+  }
+
+  get isDirty(): boolean {
+    return this.#dirty.size > 0
+  }
+  /** Writes what has changed; called inside a transaction. */
+  write(): void {
+    const shift = this.#clock.now() - this.#clock.monotonic()
+    for (const key of this.#dirty) {
+      const entry = this.#identities.entry(key)
+      if (!entry) this.#db.run('DELETE FROM scores WHERE entity_id = ?', key)
+      else this.#db.run('REPLACE INTO scores VALUES (?, ?, ?, ?)', key, entry.score, Math.round(entry.at + shift), entry.code)
+    }
+  }
+  /** After the transaction: it is on disk. */
+  written(): void {
+    this.#dirty.clear()
+  }
+
+  #of(who: Subject): Scores {
+    return 'entityId' in who ? this.#identities : this.#addresses
+  }
+  #restore(row: ScoreRow): void {
+    // A wall clock that went back must not make a ban longer than it was.
+    const ahead = Math.min(row.at - this.#clock.now(), BAN_HOLD_MS)
+    this.#identities.set(row.entity_id, { score: row.score, at: this.#clock.monotonic() + ahead, code: row.code })
+  }
+}
+
+const keyOf = (who: Subject): string => ('entityId' in who ? who.entityId : who.addressKey)
