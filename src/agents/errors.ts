@@ -1,0 +1,26 @@
+/** Error codes of agents. Those that a peer is told travel in task_refuse, task_result and error messages. */
+export const agentErrors = {
+  BAD_TASK: 'a task, or a message about one, is not what it must be',
+  UNKNOWN_TASK: 'no such task, or it was never given to or by this peer',
+  TASK_STATE: 'a task cannot go from its state to this one',
+  TASK_LOOP: 'the task has been at this node before, or was passed on too often',
+  TASK_CONFLICT: 'the idempotency key was used for something else',
+  NOT_AUTHORISED: 'no grant lets this peer delegate this skill',
+  NO_SKILL: 'this node does not serve the skill',
+  NO_WORKER: 'nobody was found who has the skill',
+  SKILL_TAKEN: 'the skill is served already',
+  QUEUE_FULL: 'more tasks wait already than are taken',
+  RATE_LIMITED: 'the grant does not allow so many tasks in an hour',
+  EXPIRED: 'the deadline of the task has passed',
+  CANCELLED: 'the task was taken back',
+  INTERRUPTED: 'the worker stopped too often in the middle of the task, or may not run it again',
+  TASK_FAILED: 'the skill failed',
+  TOO_LARGE: 'an input or output is larger than is taken, and there is nothing to send files with',
+  FILE_UNAVAILABLE: 'a file of the task could not be fetched',
+  INVALID_SIGNATURE: 'the result is not signed by the worker, or for another task',
+  PROGRAM_MISSING: 'the program of a skill cannot be started',
+  PROGRAM_FAILED: 'the program ended with an exit code that is not 0, or by a signal',
+  PROGRAM_TIMEOUT: 'the program took longer than it may',
+  PROGRAM_OUTPUT: 'the program wrote more than it may',
+  NO_ANSWER: 'the peer did not answer in time'
+} as const
