@@ -15,6 +15,12 @@ export interface MessageLink extends AsyncDisposable {
   next(): Promise<Uint8Array | undefined>
   /** Resolves when more may be sent. @throws PEER_TIMEOUT, PEER_PROTOCOL */
   send(frame: Uint8Array): Promise<void>
+  /**
+   * Where frames are answered one by one (HTTP): told what became of a frame that `next` gave (the same object), once. Without a refusal it
+   * is durable, or was acted on. Such a link carries frames of anybody who knows its session, so a bad one says nothing about the peer
+   * and must not end the link.
+   */
+  settled?(frame: Uint8Array, refusal?: { readonly code: string; readonly message: string }): void
 }
 
 export interface LinkOpener {
