@@ -38,17 +38,19 @@ function protoc(t: TestContext): ((verb: 'encode' | 'decode', type: string, inpu
 test('protoc reads every kind of message, and writes the same bytes from the text it made', t => {
   const run = protoc(t)
   if (!run) return
-  const seen = new Set<string>()
-  for (const m of fc.sample(anyMessage, { numRuns: 40, seed: 7 })) {
+  const seen = new Map<string, number>()
+  for (const m of fc.sample(anyMessage, { numRuns: 400, seed: 7 })) {
     const { payload } = m
-    seen.add(payload.kind === 'agent_comm' ? payload.body.content.kind : payload.kind)
+    const kind = payload.kind === 'agent_comm' ? `agent_comm ${payload.body.content.kind}` : payload.kind
+    if ((seen.get(kind) ?? 0) >= 3) continue
+    seen.set(kind, (seen.get(kind) ?? 0) + 1)
     const bytes = writeChaosMessage(m)
     const text = run('decode', 'ChaoschainMessage', bytes)
     assert.match(String(text), new RegExp(`^message_id: "${m.messageId}"$`, 'm'))
     assert.doesNotMatch(String(text), /^\s*\d+:/m, 'a field that the .proto file does not know')
     assert.deepEqual(Buffer.from(run('encode', 'ChaoschainMessage', text)), Buffer.from(bytes))
   }
-  assert.equal(seen.size, 9, [...seen].join())
+  assert.equal(seen.size, 9, [...seen.keys()].join())
   const login = encode(loginStep, { kind: 'connect', body: { agentId: 'scout', publicKey: new Uint8Array(32).fill(7) } })
   assert.deepEqual(run('encode', 'AgentLogin', run('decode', 'AgentLogin', login)), Buffer.from(login))
 })
