@@ -1,0 +1,26 @@
+/** Error codes of this folder. Those that go on the wire in `error` payloads are words of spec 001 or of docs/wire/message.md. */
+export const messagingErrors = {
+  BAD_ENTITY: 'not the did:key of somebody else who could receive a message',
+  BAD_PAYLOAD: 'a payload is not what the type of its message asks for',
+  QUEUE_FULL: 'too much waits already: for this recipient, or in all',
+  TOO_LARGE: 'a message is larger than messages may be',
+  EXPIRED: 'a message was not delivered in the time it was given',
+  CANCELLED: 'the sender took the message back',
+  UNKNOWN_PEER: 'no address is known for the recipient',
+  NOT_CONNECTED: 'there is no session with the recipient',
+  LINK_REPLACED: 'another link to the same peer took the place of this one',
+  PEER_SILENT: 'the peer sent nothing for too long',
+  TRANSFER_BROKEN: 'the parts of a chunked message do not make the whole',
+  MESSENGER_CLOSED: 'the messenger has been closed',
+  SELF_CONNECTION: 'the other end of a link is this instance itself',
+  INTERNAL: 'the handler of a message failed',
+  BAD_TOPIC: 'not a name that a gossip topic may have',
+  TOO_MANY_TOPICS: 'this node listens to as many topics as it may',
+  PUBLISH_FAILED: 'a message could not be given to the gossip network',
+  RATE_LIMITED: 'more messages or attempts than allowed in this time',
+  CLOCK_SKEW: 'the date of a message is too far from ours',
+  REPLAY_DETECTED: 'a message was seen before',
+  IDENTITY_MISMATCH: 'an agent speaks by a key that is not its own',
+  LOGIN_REFUSED: 'the other node did not let an agent log in; its code is in data.code',
+  TOO_MANY_AGENTS: 'as many agents are logged in as may be'
+} as const

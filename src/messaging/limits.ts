@@ -1,0 +1,169 @@
+/** Every number of this folder that a peer could otherwise choose. */
+
+/** Bytes of the body of one message, chunked or not; files go by `kith share`. */
+export const MAX_MESSAGE_BODY_BYTES: number = 8 * 1024 * 1024
+/** A body above this goes in chunks, so that what is urgent passes in between. */
+export const CHUNKED_ABOVE_BYTES: number = 192 * 1024
+/** Bytes of the body in one chunk. */
+export const MESSAGE_CHUNK_BYTES: number = 64 * 1024
+/** Bytes of unfinished chunked messages kept for one peer, and for all together; the transfer that was silent for longest is dropped. */
+export const MAX_PARTIAL_BYTES_PER_PEER: number = 16 * 1024 * 1024
+export const MAX_PARTIAL_BYTES: number = 64 * 1024 * 1024
+/** How long a chunked message may be silent before its parts are dropped; the sender begins again. */
+export const PARTIAL_IDLE_MS: number = 2 * 60_000
+/** How long a chunked message may take in all. */
+export const PARTIAL_TOTAL_MS: number = 15 * 60_000
+/** What waits for one recipient (threats RT8), and in all. A further message is refused with QUEUE_FULL. */
+export const MAX_WAITING_PER_PEER = 10_000
+export const MAX_WAITING_BYTES_PER_PEER: number = 64 * 1024 * 1024
+export const MAX_WAITING = 200_000
+export const MAX_WAITING_BYTES: number = 1024 * 1024 * 1024
+/** How long a message waits at most, and unless the sender says otherwise. */
+export const MAX_TTL_MS: number = 7 * 24 * 60 * 60_000
+/** Delivered and failed messages that can still be asked about; the oldest are forgotten. */
+export const MAX_FINISHED = 10_000
+/** Messages of the inbox that keep their content; the oldest that were acted on lose it. */
+export const MAX_INBOX = 100_000
+/** How long the id of a message is remembered, so that a repetition has no effect: longer than senders try. */
+export const REMEMBER_IDS_MS: number = 15 * 24 * 60 * 60_000
+/** How long a nonce is remembered: the window of clocks and what the recipient of a message that waited allows. */
+export const REMEMBER_NONCES_MS: number = 8 * 24 * 60 * 60_000
+/** Messages of one lane of one recipient that are in memory; the others are read from disk when there is room. */
+export const LANE_MESSAGES = 512
+/** Bytes of bodies kept in memory for one recipient; the others are read from disk when their turn comes. */
+export const LANE_BODY_BYTES: number = 1024 * 1024
+/** Messages that wait for their handler in memory, for each type; and those it acts on at once. */
+export const HANDLER_QUEUE = 512
+export const HANDLERS_AT_ONCE = 32
+/** Received bytes that are not committed yet; then no more are read. */
+export const MAX_UNCOMMITTED_BYTES: number = 4 * 1024 * 1024
+/** Links at a time; the one unused for longest makes room (threats CO16). */
+export const MAX_LINKS = 300
+/** Links that are being opened or greeted at a time. */
+export const MAX_OPENING = 32
+/** A handshake, from the first byte to the session (threats CO1). */
+export const HANDSHAKE_MS = 10_000
+/** A link that is opened from both sides within this time is one too many: the side with the smaller id keeps its own (threats CO19). */
+export const CROSSING_MS = 20_000
+/** Silence after which this side says that it is there; and how many such times may pass without a word from the other. */
+export const HEARTBEAT_MS = 30_000
+export const MISSED_HEARTBEATS = 3
+/** Wait after a link could not be opened, doubled up to the longest; half of it is left to chance. */
+export const RETRY_MS = 1_000
+export const RETRY_MAX_MS: number = 5 * 60_000
+/** Unacknowledged bytes and messages on one link. */
+export const MIN_WINDOW_BYTES: number = 64 * 1024
+export const FIRST_WINDOW_BYTES: number = 256 * 1024
+export const MAX_WINDOW_BYTES: number = 4 * 1024 * 1024
+export const MAX_UNACKED = 4096
+/** A peer that takes messages and acknowledges none for so long is given up. */
+export const ACK_TIMEOUT_MS = 30_000
+/** Ranges and refusals in one acknowledgement. */
+export const MAX_ACK_RANGES = 1024
+export const MAX_ACK_REFUSALS = 1024
+/** Frames of one link that are being checked at once. */
+export const OPENING_FRAMES = 32
+/** Bad frames of one link after which it is ended (threats §0.3: off within 20 bad messages). */
+export const MAX_BAD_FRAMES = 8
+/** Peers whose figures are kept without a link; the one unseen for longest is forgotten. */
+export const MAX_PEER_FIGURES = 1000
+/** Latencies from which the percentiles are taken. */
+export const LATENCY_SAMPLES = 1024
+/** Characters of a reason or a code that a peer tells. */
+export const MAX_REASON_CHARS = 500
+export const MAX_CODE_CHARS = 64
+
+/** HTTP: bytes of request bodies that are being received, all together; further ones are told to come later. */
+export const MAX_HTTP_BODY_BYTES: number = 64 * 1024 * 1024
+/** Headers of a request, all lines together, and how many. */
+export const MAX_HTTP_HEAD_BYTES: number = 16 * 1024
+export const MAX_HTTP_HEADERS = 64
+/** From connecting to a whole head, and from there to a whole body, however slowly they come (threats CO1, CO2, TA4). */
+export const HTTP_HEAD_MS = 10_000
+export const HTTP_BODY_MS = 15_000
+/** An idle connection is kept this long; how often connections past their deadline are looked for. */
+export const HTTP_KEEP_ALIVE_MS = 75_000
+export const HTTP_CHECK_MS = 1_000
+/** Requests on one connection; a reader that takes nothing of its answer for so long is dropped. */
+export const MAX_HTTP_REQUESTS = 100_000
+export const HTTP_WRITE_STALL_MS = 15_000
+/** How long a refused connection is still read from, so that the client sees the refusal. */
+export const HTTP_LINGER_MS = 500
+/** How long a request may wait for what becomes of its message; and for an answer to it after that. */
+export const HTTP_SETTLE_MS = 15_000
+export const HTTP_REPLY_MS = 10
+/** The longest wait a request may ask for when it only collects (Prefer: wait). */
+export const MAX_HTTP_WAIT_MS = 25_000
+/** Links over HTTP at a time, and from one address (an IPv6 /64 counts as one); the one unused for longest makes room for its like. */
+export const MAX_HTTP_LINKS = 150
+export const MAX_HTTP_LINKS_PER_ADDRESS = 16
+/** Such a link ends when no request has come for so long. */
+export const HTTP_LINK_IDLE_MS = 120_000
+/** Frames of one such link that wait to be read, and bytes of answers that wait to be collected. */
+export const MAX_HTTP_INCOMING = 64
+export const MAX_HTTP_OUTGOING_BYTES: number = 4 * 1024 * 1024
+/** Messages in one answer, in bytes, unless a single one is larger. */
+export const MAX_HTTP_REPLY_BYTES: number = 1024 * 1024
+/** Bytes of an answer that a client reads. */
+export const MAX_HTTP_ANSWER_BYTES: number = 3 * 1024 * 1024
+/** A client's request in all, and connecting alone. */
+export const HTTP_REQUEST_MS = 40_000
+export const HTTP_CONNECT_MS = 10_000
+/** Bytes a client has under way, and requests at once. */
+export const MAX_HTTP_SENDING_BYTES: number = 1024 * 1024
+export const HTTP_PARALLEL = 8
+/** Signed requests (GET /peers, GET /stats): how far their date may lie from our clock, and how many nonces are remembered for that long. */
+export const SIGNED_REQUEST_WINDOW_MS = 300_000
+export const MAX_REQUEST_NONCES = 4096
+/** Wrong tokens from one address in a minute. */
+export const MAX_WRONG_TOKENS_PER_MINUTE = 10
+/** Signatures of strangers that are checked: for one address in a second and at once, and for all together. */
+export const STRANGER_CHECKS_PER_SECOND = 50
+export const STRANGER_CHECKS_BURST = 100
+export const ALL_STRANGER_CHECKS_PER_SECOND = 4_000
+/** Addresses whose rates are remembered; the one unseen for longest is forgotten. */
+export const MAX_RATED_ADDRESSES = 4096
+
+/** Gossip topics of this node, and of one peer that tells us of its own (threats BL6). */
+export const MAX_TOPICS = 200
+export const MAX_TOPICS_PER_PEER = 256
+/** Bytes of a topic's name. */
+export const MAX_TOPIC_BYTES = 256
+/** How far the date of a gossip message may lie from ours. */
+export const TOPIC_WINDOW_MS: number = 5 * 60_000
+/** Ids of gossip messages that are remembered, so that none is seen twice; the oldest is forgotten. */
+export const MAX_SEEN_MESSAGES = 65_536
+/** Gossip messages of one author in a second, and at once. */
+export const TOPIC_MESSAGES_PER_SECOND = 10
+export const TOPIC_MESSAGES_BURST = 50
+/** Authors and peers whose rate is remembered; the one unseen for longest is forgotten. */
+export const MAX_RATED_AUTHORS = 4096
+/** Gossip messages that one peer may pass on to us in a second, and at once; the rest is not looked at. */
+export const GOSSIP_MESSAGES_PER_SECOND = 200
+export const GOSSIP_MESSAGES_BURST = 1000
+/** Bytes of one frame of gossip, and of what waits for a peer that reads slowly. */
+export const MAX_GOSSIP_FRAME_BYTES: number = 4 * 1024 * 1024
+export const MAX_GOSSIP_BUFFER_BYTES: number = 4 * 1024 * 1024
+/** Messages, and control messages (offers of ids and the like), in one frame of gossip. */
+export const MAX_GOSSIP_MESSAGES = 1024
+export const MAX_GOSSIP_CONTROLS = 512
+/** Ids that a frame of gossip may offer or ask for. */
+export const MAX_GOSSIP_IDS = 5000
+/** Penalty points of a peer from which on nothing of it is looked at, its most, how many are forgiven in a second, and the price of a bad message. */
+export const GOSSIP_DEAF_POINTS = 80
+export const MAX_GOSSIP_POINTS = 600
+export const GOSSIP_POINTS_PER_SECOND = 1
+export const GOSSIP_BAD_MESSAGE_POINTS = 10
+
+/** Agents that are logged in at this node from one peer, and in all. */
+export const MAX_AGENTS_PER_PEER = 64
+export const MAX_LOGGED_IN_AGENTS = 4096
+/** Attempts of one peer to log agents in, per second and at once. */
+export const LOGINS_PER_SECOND = 1
+export const LOGINS_BURST = 10
+/** Login streams of one peer at a time, and how long a login may take. */
+export const MAX_LOGIN_STREAMS = 4
+export const LOGIN_TIMEOUT_MS = 10_000
+
+/** Network states of other nodes that are remembered; the oldest is forgotten. */
+export const MAX_NETWORK_STATES = 1024
