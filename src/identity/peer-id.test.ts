@@ -3,7 +3,7 @@ import test from 'node:test'
 import fc from 'fast-check'
 import { hexToBytes } from '../base/bytes.ts'
 import { hasCode } from '../base/errors.ts'
-import { didOfKey, keyOfPeerId, peerIdOfKey, peerIdToBytes, peerIdToText } from './peer-id.ts'
+import { didOfKey, keyOfDid, keyOfPeerId, peerIdOfKey, peerIdToBytes, peerIdToText } from './peer-id.ts'
 
 test('PeerIds are those of libp2p', async () => {
   const { keys } = await import('@libp2p/crypto')
@@ -24,6 +24,8 @@ test('PeerIds of RSA keys are carried, but hold no key', () => {
 test('did:key of RFC 8032 test 1 key', () => {
   const key = hexToBytes('d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a')
   assert.equal(didOfKey(key), 'did:key:z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw')
+  assert.deepEqual(keyOfDid(didOfKey(key)), key)
+  assert.equal(keyOfDid(peerIdToText(peerIdOfKey(key))), undefined)
 })
 
 test('any text is a PeerId with one spelling, or BAD_PEER_ID', () => {

@@ -2,6 +2,7 @@
 import { base58btc } from 'multiformats/bases/base58'
 import { concatBytes, equalBytes } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
+import { keyOfDid as readDid, didOfKey as writeDid } from '../wire/did-key.ts'
 import { MAX_PEER_ID_BYTES } from '../wire/limits.ts'
 import { MAX_PEER_ID_CHARS } from './limits.ts'
 
@@ -41,4 +42,7 @@ function decode(text: string): Uint8Array | undefined {
 }
 
 /** did:key of an Ed25519 public key: multicodec 0xed01, base58btc. */
-export const didOfKey = (publicKey: Uint8Array): string => `did:key:${base58btc.encode(concatBytes(Uint8Array.of(0xed, 0x01), publicKey))}`
+export const didOfKey = (publicKey: Uint8Array): string => writeDid(publicKey)
+
+/** The Ed25519 key inside a did:key; undefined for any other text. Each key has exactly one did:key. */
+export const keyOfDid = (text: string): Uint8Array | undefined => readDid(text)

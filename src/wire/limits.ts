@@ -94,3 +94,5 @@ export const MAX_GROUP_NAME_BYTES = 128
 export const MAX_GROUP_OPS = 1024
 export const MAX_GROUP_UPDATE_EPOCHS = 16
 export const MAX_GROUP_OP_BYTES = 1400
+/** The last sequence number of a session in one direction: 2^53 - 1 is refused, so that adding one is always exact (threats SM25). */
+export const MAX_SEQUENCE_NUM: number = Number.MAX_SAFE_INTEGER - 1

@@ -110,7 +110,7 @@ function readNumber(text: string): number | undefined {
 }
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
-const NOT_PLAIN = /[\\\u0000-\u001f]/
+const CONTROL = /[\u0000-\u001f]/
 const [QUOTE, COMMA, COLON, BACKSLASH] = [0x22, 0x2c, 0x3a, 0x5c]
 
 /** Recursive descent; the depth is bounded, and each character is looked at a bounded number of times. */
@@ -118,10 +118,15 @@ class Parser<N> {
   readonly #text: string
   readonly #number: (text: string) => N | undefined
   readonly #maxDepth: number
+  /** Usually false, and then no string needs to be looked through. */
+  readonly #hasControls: boolean
+  /** Place of the first backslash that is not passed yet; 2^32 - 1: there is none. */
+  #backslash = -1
   #at = 0
 
   constructor(text: string, number: (text: string) => N | undefined, maxDepth: number) {
     this.#text = text
+    this.#hasControls = CONTROL.test(text)
     this.#number = number
     this.#maxDepth = maxDepth
   }
@@ -197,8 +202,10 @@ class Parser<N> {
   #string(): string {
     const text = this.#text
     let end = text.indexOf('"', this.#at)
-    const plain = end < 0 ? '' : text.slice(this.#at, end)
-    if (end >= 0 && !NOT_PLAIN.test(plain)) {
+    if (this.#backslash < this.#at) this.#backslash = text.indexOf('\\', this.#at) >>> 0
+    if (this.#backslash > end && end >= 0) {
+      const plain = text.slice(this.#at, end)
+      if (this.#hasControls && CONTROL.test(plain)) this.#fail('text holds a control character')
       this.#at = end + 1
       return plain
     }

@@ -1,0 +1,255 @@
+/**
+ * SecureMessage of spec 001 as JSON: reading strictly, and writing in canonical form (RFC 8785).
+ *
+ * | member       | form                                                                            |
+ * | ------------ | ------------------------------------------------------------------------------- |
+ * | msg_type     | 1 to 64 of `A-Z a-z 0-9 _ . -`; which types there are: message-types.ts         |
+ * | nonce        | 32 bytes as lower-case hex                                                      |
+ * | payload      | {data: base64, encrypted: bool}                                                 |
+ * | recipient_id | did:key of an Ed25519 key                                                       |
+ * | sender_id    | the same; its key has signed                                                    |
+ * | sequence_num | 0 to 2^53 - 2                                                                   |
+ * | session_id   | UUID v4, lower case                                                             |
+ * | signature    | 64 bytes as lower-case hex, over utf8("kith/message/1") ‖ 0x00 ‖ all other members |
+ * | timestamp    | YYYY-MM-DDTHH:MM:SS[.mmm]Z                                                      |
+ * | version      | "1.1" or "1.0"                                                                  |
+ *
+ * Other members are signed like these, and ignored, unless `critical` says that they must not be.
+ * Spec: docs/wire/message.md §2
+ */
+import { bytesToHex, utf8 } from '../base/bytes.ts'
+import { KithError } from '../base/errors.ts'
+import { keyOfDid, looksLikeDid } from './did-key.ts'
+import { MAX_MESSAGE_FRAME_BYTES, MAX_SEQUENCE_NUM } from './limits.ts'
+import { type MessageType, messageTypeOf } from './message-types.ts'
+import { canonicalJson, isJsonObject, type Json, type JsonObject, parseJsonObject } from './strict-json.ts'
+import { base64ToBytes, bytesToBase64, hexToBytesOf } from './text-bytes.ts'
+
+/** What signatures of messages begin with, before a zero byte. */
+export const MESSAGE_DOMAIN = 'kith/message/1'
+
+export type MessageVersion = '1.0' | '1.1'
+
+/** All but payload and signature: what is authenticated beside an encrypted payload. */
+export interface MessageHeader {
+  readonly version: MessageVersion
+  /** As on the wire: maybe an alias, maybe unknown. */
+  readonly msgType: string
+  /** did:key. */
+  readonly senderId: string
+  readonly recipientId: string
+  /** UUID v4. */
+  readonly sessionId: string
+  readonly sequenceNum: number
+  /** As on the wire, for example 2026-02-01T00:00:00.000Z. */
+  readonly timestamp: string
+  /** 64 lower-case hex digits. */
+  readonly nonce: string
+  /** Members that this version does not know. */
+  readonly extra?: JsonObject
+}
+
+export interface SecureMessage extends MessageHeader {
+  readonly encrypted: boolean
+  /** Ciphertext with its tag, or the UTF-8 JSON of the type's payload. */
+  readonly data: Uint8Array
+}
+
+export interface ReceivedSecureMessage extends SecureMessage {
+  /** The type behind `msgType`; undefined for one that is not known here. */
+  readonly type: MessageType | undefined
+  /** `timestamp` in ms since 1970. */
+  readonly sentAt: number
+  /** Ed25519 key out of `senderId`: 32 bytes. */
+  readonly senderKey: Uint8Array
+  /** 64 bytes, not checked yet: over `signedBytes`, by `senderKey`. */
+  readonly signature: Uint8Array
+  readonly signedBytes: Uint8Array
+  /** Associated data of an encrypted payload. */
+  readonly header: Uint8Array
+}
+
+const MEMBERS: readonly string[] = [
+  'msg_type',
+  'nonce',
+  'payload',
+  'recipient_id',
+  'sender_id',
+  'sequence_num',
+  'session_id',
+  'signature',
+  'timestamp',
+  'version'
+]
+const KNOWN: ReadonlySet<string> = new Set(MEMBERS)
+
+/**
+ * Reads a message; its signature, recipient, time, nonce and sequence are still to be checked.
+ * @throws MALFORMED_JSON, TOO_DEEP, TOO_LARGE, INVALID_VERSION, MALFORMED, UNKNOWN_SENDER (no did:key of Ed25519), INVALID_SIGNATURE (it has
+ * the wrong form), SEQUENCE_ERROR (2^53 - 1: nothing could follow it), UNSUPPORTED (`critical` asks for what is not known here)
+ */
+export function readSecureMessage(bytes: Uint8Array): ReceivedSecureMessage {
+  const json = parseJsonObject(bytes)
+  const payload = json['payload']
+  if (!isJsonObject(payload)) return malformed('payload')
+  const extra = extraOf(json)
+  const header: MessageHeader = {
+    version: json['version'] as MessageVersion,
+    msgType: json['msg_type'] as string,
+    senderId: json['sender_id'] as string,
+    recipientId: json['recipient_id'] as string,
+    sessionId: json['session_id'] as string,
+    sequenceNum: json['sequence_num'] as number,
+    timestamp: json['timestamp'] as string,
+    nonce: json['nonce'] as string,
+    ...(extra && { extra })
+  }
+  checkHeader(header)
+  const senderKey = keyOfDid(header.senderId)
+  if (!senderKey) throw new KithError('UNKNOWN_SENDER', 'the sender is no did:key of an Ed25519 key')
+  const text = payload['data']
+  const data = typeof text === 'string' ? base64ToBytes(text) : undefined
+  if (!data) return malformed('payload.data')
+  const encrypted = payload['encrypted']
+  if (typeof encrypted !== 'boolean' || Object.keys(payload).length !== 2) return malformed('payload.encrypted')
+  const signature = typeof json['signature'] === 'string' ? hexToBytesOf(64, json['signature']) : undefined
+  if (!signature) throw new KithError('INVALID_SIGNATURE', 'the signature is not 128 lower-case hex digits')
+  const written = writtenForm(header, `{"data":"${text as string}","encrypted":${encrypted}}`)
+  return {
+    ...header,
+    encrypted,
+    data,
+    type: messageTypeOf(header.msgType),
+    sentAt: Date.parse(header.timestamp),
+    senderKey,
+    signature,
+    signedBytes: utf8(written.signed),
+    header: utf8(written.header)
+  }
+}
+
+/**
+ * Writes a message in canonical form. `sign` gets the bytes to sign and returns the 64 bytes of the sender's Ed25519 signature.
+ * @throws MALFORMED, INVALID_VERSION, UNKNOWN_SENDER for fields no reader would take, TOO_LARGE
+ */
+export async function writeSecureMessage(
+  message: SecureMessage,
+  sign: (bytes: Uint8Array) => Promise<Uint8Array>
+): Promise<Uint8Array<ArrayBuffer>> {
+  checkHeader(message)
+  const written = writtenForm(message, `{"data":"${bytesToBase64(message.data)}","encrypted":${message.encrypted}}`)
+  const frame = utf8(written.whole(bytesToHex(await sign(utf8(written.signed)))))
+  if (frame.length > MAX_MESSAGE_FRAME_BYTES) throw new KithError('TOO_LARGE', 'the message is too large', { bytes: frame.length })
+  return frame
+}
+
+/** Associated data under which the payload of such a message is encrypted. @throws as writeSecureMessage */
+export function messageHeaderBytes(header: MessageHeader): Uint8Array<ArrayBuffer> {
+  checkHeader(header)
+  return utf8(writtenForm(header, '').header)
+}
+
+/** `ms` since 1970 as a message writes it. @throws MALFORMED outside the years 1970 to 9999 */
+export function messageTime(ms: number): string {
+  if (!(ms >= 0 && ms < 253_402_300_800_000)) return malformed('timestamp')
+  return new Date(ms).toISOString()
+}
+
+interface Written {
+  /** Associated data. */
+  readonly header: string
+  /** What is signed, domain included. */
+  readonly signed: string
+  /** What is sent. */
+  readonly whole: (signature: string) => string
+}
+
+/**
+ * The canonical texts. Known members need no escapes and have a fixed order, so that nearly every message is a few strings put together;
+ * a property holds this to be what canonicalJson writes.
+ */
+function writtenForm(m: MessageHeader, payload: string): Written {
+  if (m.extra) return writtenWithExtra(m, m.extra, payload)
+  const front = `{"msg_type":"${m.msgType}","nonce":"${m.nonce}",`
+  const middle = `"recipient_id":"${m.recipientId}","sender_id":"${m.senderId}","sequence_num":${m.sequenceNum},"session_id":"${m.sessionId}",`
+  const back = `"timestamp":"${m.timestamp}","version":"${m.version}"}`
+  const sealed = `${front}"payload":${payload},${middle}`
+  return {
+    header: front + middle + back,
+    signed: `${MESSAGE_DOMAIN}\0${sealed}${back}`,
+    whole: signature => `${sealed}"signature":"${signature}",${back}`
+  }
+}
+
+function writtenWithExtra(m: MessageHeader, extra: JsonObject, payload: string): Written {
+  const header: JsonObject = {
+    ...extra,
+    msg_type: m.msgType,
+    nonce: m.nonce,
+    recipient_id: m.recipientId,
+    sender_id: m.senderId,
+    sequence_num: m.sequenceNum,
+    session_id: m.sessionId,
+    timestamp: m.timestamp,
+    version: m.version
+  }
+  const withPayload = (more: JsonObject): JsonObject => ({
+    ...header,
+    ...more,
+    payload: payload === '' ? null : (JSON.parse(payload) as Json)
+  })
+  return {
+    header: canonicalJson(header),
+    signed: `${MESSAGE_DOMAIN}\0${canonicalJson(withPayload({}))}`,
+    whole: signature => canonicalJson(withPayload({ signature }))
+  }
+}
+
+const TYPE_NAME = /^[A-Za-z0-9_.-]{1,64}$/
+const UUID_V4 = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+const NONCE = /^[0-9a-f]{64}$/
+const TIME = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3})?Z$/
+
+/** Whether a text is a UUID v4 in lower case. */
+export const isUuidV4 = (text: Json | undefined): text is string => typeof text === 'string' && UUID_V4.test(text)
+
+function checkHeader(m: MessageHeader): void {
+  if (m.version !== '1.1' && m.version !== '1.0')
+    throw new KithError('INVALID_VERSION', 'the message has a version that is not spoken here')
+  if (typeof m.msgType !== 'string' || !TYPE_NAME.test(m.msgType)) malformed('msg_type')
+  if (typeof m.senderId !== 'string') malformed('sender_id')
+  if (!looksLikeDid(m.senderId)) throw new KithError('UNKNOWN_SENDER', 'the sender is no did:key of an Ed25519 key')
+  if (typeof m.recipientId !== 'string' || !looksLikeDid(m.recipientId)) malformed('recipient_id')
+  if (!isUuidV4(m.sessionId)) malformed('session_id')
+  if (!Number.isSafeInteger(m.sequenceNum) || m.sequenceNum < 0) malformed('sequence_num')
+  if (m.sequenceNum > MAX_SEQUENCE_NUM) throw new KithError('SEQUENCE_ERROR', 'nothing could follow this sequence number')
+  if (typeof m.nonce !== 'string' || !NONCE.test(m.nonce)) malformed('nonce')
+  if (typeof m.timestamp !== 'string' || !isTime(m.timestamp)) malformed('timestamp')
+  if (m.extra) checkExtra(m.extra)
+}
+
+/** A date that exists: what Date.parse makes of 30 February is another day. */
+function isTime(text: string): boolean {
+  if (!TIME.test(text)) return false
+  const ms = Date.parse(text)
+  return ms >= 0 && new Date(ms).toISOString().startsWith(text.slice(0, 19))
+}
+
+function extraOf(json: JsonObject): JsonObject | undefined {
+  const names = Object.keys(json)
+  if (names.length <= MEMBERS.length && names.every(n => KNOWN.has(n))) return undefined
+  return Object.fromEntries(names.filter(n => !KNOWN.has(n)).map(n => [n, json[n]!]))
+}
+
+function checkExtra(extra: JsonObject): void {
+  if (Object.keys(extra).some(n => KNOWN.has(n))) malformed('extra')
+  const critical = extra['critical']
+  if (critical === undefined) return
+  if (!Array.isArray(critical) || !critical.every(c => typeof c === 'string')) malformed('critical')
+  if ((critical as readonly Json[]).length > 0)
+    throw new KithError('UNSUPPORTED', 'the message asks for an extension that is not known here')
+}
+
+function malformed(field: string): never {
+  throw new KithError('MALFORMED', `the ${field} of the message is missing or has a wrong form`, { field })
+}
