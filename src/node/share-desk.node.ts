@@ -3,6 +3,7 @@
  * are served, and says their addresses. A file is offered as soon as its SHA-256 is known; what other protocols need follows.
  */
 import { basename } from 'node:path'
+import { getMimeType } from 'hono/utils/mime'
 import { bytesToHex } from '../base/bytes.ts'
 import { systemClock } from '../base/clock.ts'
 import { KithError } from '../base/errors.ts'
@@ -245,7 +246,7 @@ function makeRecord({ request, path, name, protocols, price }: Task, digest: Fil
     ...digest,
     path,
     name,
-    mime: '',
+    mime: getMimeType(name) ?? '',
     infoHash: torrent?.infoHash,
     infoHashV2: torrent?.infoHashV2,
     plainInfoHash: plain?.infoHash,

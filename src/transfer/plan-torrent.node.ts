@@ -3,7 +3,7 @@
  * their file (BEP 52) where the torrent has all of its trees, else by their SHA-1, which can be made to collide.
  */
 import { readFileSync, statSync } from 'node:fs'
-import { bytesToHex } from '../base/bytes.ts'
+import { bytesToHex, equalBytes } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
 import { CHUNK_BYTES } from '../wire/limits.ts'
 import type { Address } from './address.ts'
@@ -60,12 +60,17 @@ export function describeTorrent(address: Extract<Address, { kind: 'magnet' | 'to
   readonly pieceLength: number
 } {
   if (address.kind === 'torrent') {
-    const { infoHash, name, size, pieceLength } = parseFile(address.path)
-    return { hash: `btih:${bytesToHex(infoHash)}`, name, size, pieceLength }
+    const { infoHash, pieces, v2, name, size, pieceLength } = parseFile(address.path)
+    return { hash: shownHash(infoHash, pieces ? undefined : v2?.infoHash), name, size, pieceLength }
   }
-  const { infoHash, name } = parseMagnet(address.text)
-  return { hash: `btih:${bytesToHex(infoHash)}`, name, size: undefined, pieceLength: CHUNK_BYTES }
+  const { infoHash, infoHashV2, name } = parseMagnet(address.text)
+  const only = infoHashV2 && equalBytes(infoHash, infoHashV2.subarray(0, infoHash.length)) ? infoHashV2 : undefined
+  return { hash: shownHash(infoHash, only), name, size: undefined, pieceLength: CHUNK_BYTES }
 }
+
+/** Of a torrent that only has v2 its own hash, not the part of it that v1's messages carry. */
+const shownHash = (infoHash: Uint8Array, only: Uint8Array | undefined): string =>
+  only ? `btmh:${bytesToHex(only)}` : `btih:${bytesToHex(infoHash)}`
 
 /** A v2 torrent file may lack piece layers: then it is as good as its magnet link. */
 async function readTorrent(deps: TorrentPlanDeps, address: Address, signal: AbortSignal): Promise<Metainfo> {
