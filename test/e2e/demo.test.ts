@@ -1,7 +1,7 @@
 /** The main job, as `npm run demo` runs it: real processes, four protocols, a real chain, a real kill. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
@@ -25,10 +25,13 @@ interface Summary {
   readonly balancesMatch: boolean
 }
 
-test('the demo finds, fetches, survives a kill, verifies and pays; and leaves nothing behind', { timeout: 120_000 }, async () => {
-  const folders = (): string[] => readdirSync(tmpdir()).filter(f => f.startsWith('kith-demo-'))
+test('the demo finds, fetches, survives a kill, verifies and pays; and leaves nothing behind', { timeout: 120_000 }, async t => {
+  const temporary = mkdtempSync(join(tmpdir(), 'kith-demo-test-'))
+  t.after(() => rmSync(temporary, { recursive: true, force: true }))
+  const folders = (): string[] => readdirSync(temporary).filter(f => f.startsWith('kith-demo-'))
   const before = folders()
-  const child = spawn(process.execPath, [MAIN, 'demo', '--size', '64MiB', '--json'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const env = { ...process.env, TMPDIR: temporary }
+  const child = spawn(process.execPath, [MAIN, 'demo', '--size', '64MiB', '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env })
   let [out, err] = ['', '']
   child.stdout.on('data', (d: Buffer) => {
     out += d.toString()
