@@ -96,3 +96,22 @@ export const MAX_GROUP_UPDATE_EPOCHS = 16
 export const MAX_GROUP_OP_BYTES = 1400
 /** The last sequence number of a session in one direction: 2^53 - 1 is refused, so that adding one is always exact (threats SM25). */
 export const MAX_SEQUENCE_NUM: number = Number.MAX_SAFE_INTEGER - 1
+/** Payload of a message that has no business being large: pings, states, errors, refusals. */
+export const MAX_SMALL_PAYLOAD_BYTES: number = 16 * 1024
+/** Texts for people in payloads: reasons, descriptions, what went wrong. */
+export const MAX_PAYLOAD_TEXT_CHARS = 4096
+/** Tasks that a status report may claim. */
+export const MAX_STATUS_TASKS = 1_000_000
+/** What a peer says about itself or another: addresses and their length, capabilities, skills and the length of a skill's name. */
+export const MAX_PEER_ADDRESSES = 32
+export const MAX_ADDRESS_CHARS = 512
+export const MAX_PEER_CAPABILITIES = 256
+export const MAX_PEER_SKILLS = 256
+export const MAX_SKILL_NAME_CHARS = 64
+/** Peers in one answer to a discovery. */
+export const MAX_DISCOVERED_PEERS = 64
+/** A payload that goes in parts, its parts, the bytes of one, and the ranges in one request to send parts again. */
+export const MAX_CHUNKED_BYTES: number = 8 * 1024 * 1024
+export const MAX_MESSAGE_CHUNKS = 1024
+export const MAX_MESSAGE_CHUNK_BYTES: number = 256 * 1024
+export const MAX_MISSING_RANGES = 256
