@@ -292,14 +292,14 @@ test('three nodes in a line: a message reaches all, a forged one of a plain goss
   assert.ok(inside.topics.size <= MAX_TOPICS_PER_PEER, `${inside.topics.size}`)
 
   // A peer that goes on lying is not heard any more.
-  for (let i = 0; i < 12; i++) {
+  for (let i = 0; i < 30; i++) {
     const bad = Uint8Array.from(await signer.message(said(`lie ${i}`)))
     bad[bad.length - 50]! ^= 1
     await plain.services.pubsub.publish(AGENTS_TOPIC, bad)
   }
-  await eventually('lies were refused', () => refused.length >= 7, 10_000)
+  await eventually('lies were refused', () => refused.length >= 12, 10_000)
   await plain.services.pubsub.publish(AGENTS_TOPIC, await signer.message(said('too late')))
   await a.topics.publish(said('the end'))
   await eventually('all the others are heard', () => c.heard.includes('the end'), 10_000)
-  assert.ok(!c.heard.includes('too late') && refused.length < 12, refused.join())
+  assert.ok(!a.heard.includes('too late') && !c.heard.includes('too late'))
 })
