@@ -37,6 +37,8 @@ export const HANDLER_QUEUE = 512
 export const HANDLERS_AT_ONCE = 32
 /** Received bytes that are not committed yet; then no more are read. */
 export const MAX_UNCOMMITTED_BYTES: number = 4 * 1024 * 1024
+/** How often what is old is removed from disk. */
+export const PRUNE_INTERVAL_MS: number = 10 * 60_000
 /** Links at a time; the one unused for longest makes room (threats CO16). */
 export const MAX_LINKS = 300
 /** Links that are being opened or greeted at a time. */
@@ -58,11 +60,11 @@ export const MAX_WINDOW_BYTES: number = 4 * 1024 * 1024
 export const MAX_UNACKED = 4096
 /** A peer that takes messages and acknowledges none for so long is given up. */
 export const ACK_TIMEOUT_MS = 30_000
+/** Bytes given to a link that the network has not taken; then nothing more is made. */
+export const SEND_AHEAD_BYTES: number = 512 * 1024
 /** Ranges and refusals in one acknowledgement. */
 export const MAX_ACK_RANGES = 1024
 export const MAX_ACK_REFUSALS = 1024
-/** Frames of one link that are being checked at once. */
-export const OPENING_FRAMES = 32
 /** Bad frames of one link after which it is ended (threats §0.3: off within 20 bad messages). */
 export const MAX_BAD_FRAMES = 8
 /** Peers whose figures are kept without a link; the one unseen for longest is forgotten. */
@@ -149,8 +151,9 @@ export const MAX_GOSSIP_MESSAGES = 1024
 export const MAX_GOSSIP_CONTROLS = 512
 /** Ids that a frame of gossip may offer or ask for. */
 export const MAX_GOSSIP_IDS = 5000
-/** Penalty points of a peer from which on nothing of it is looked at, its most, how many are forgiven in a second, and the price of a bad message. */
+/** Penalty points of a peer: from how many on nothing of it is looked at, what that costs on top, the most, how many are forgiven in a second, and what a bad message costs. */
 export const GOSSIP_DEAF_POINTS = 80
+export const GOSSIP_DEAF_EXTRA = 60
 export const MAX_GOSSIP_POINTS = 600
 export const GOSSIP_POINTS_PER_SECOND = 1
 export const GOSSIP_BAD_MESSAGE_POINTS = 10
@@ -167,3 +170,46 @@ export const LOGIN_TIMEOUT_MS = 10_000
 
 /** Network states of other nodes that are remembered; the oldest is forgotten. */
 export const MAX_NETWORK_STATES = 1024
+
+/** What a peer may send: messages of a type in a minute and at once. Spec 001's figures where its origin had some (threats TA3). */
+export const TYPE_RATES = {
+  handshake: { perMinute: 5, burst: 10 },
+  handshake_ack: { perMinute: 5, burst: 10 },
+  handshake_confirm: { perMinute: 5, burst: 10 },
+  ping: { perMinute: 60, burst: 120 },
+  heartbeat: { perMinute: 60, burst: 120 },
+  status_report: { perMinute: 60, burst: 120 },
+  capability_query: { perMinute: 30, burst: 60 },
+  discovery: { perMinute: 10, burst: 20 },
+  task_delegate: { perMinute: 30, burst: 60 },
+  wake_up: { perMinute: 1, burst: 1 },
+  error: { perMinute: 60, burst: 120 },
+  group_update: { perMinute: 600, burst: 1200 }
+} as const
+/** Frames and bytes of one peer in a second, whatever they are; twice as much at once. */
+export const PEER_FRAMES_PER_SECOND = 20_000
+export const PEER_BYTES_PER_SECOND: number = 128 * 1024 * 1024
+/** Frames of whoever has no session yet: in a second, and at once. A handshake has two. */
+export const STRANGER_FRAMES_PER_SECOND = 10
+export const STRANGER_FRAMES_BURST = 40
+/** Peers whose rates are remembered, for each type; the one unseen for longest is forgotten. */
+export const MAX_RATED_PEERS = 4096
+/** Messages of one peer that may be refused for their number, in a minute and at once; beyond that each costs a little of its score. */
+export const FREE_REFUSALS = 600
+/** Bad frames after which a peer is banned, whatever they cost (threats §0.3), and how long one is remembered. */
+export const BAD_FRAMES_TO_BAN = 20
+export const BAD_FRAME_MS = 60_000
+
+/** Links that are kept to one peer; links to the networks of one operator (IPv4 /24, IPv6 /48), as a share of all, but some always. */
+export const MAX_LINKS_PER_PEER = 3
+export const MAX_LINK_SHARE_PER_NETWORK = 0.25
+export const MIN_LINKS_PER_NETWORK = 8
+/** A link that carried nothing for so long and has no session that is used makes room. */
+export const LINK_IDLE_MS = 300_000
+export const LINK_IDLE_CHECK_MS = 30_000
+/** Peers whose failures to connect are remembered; the one tried longest ago is forgotten. */
+export const MAX_CIRCUITS = 1000
+/** Messages that go in one frame of a stream, in bytes. */
+export const STREAM_FRAME_BYTES: number = 64 * 1024
+/** Streams for messages that one peer may have open to us: one, and one that takes its place. */
+export const MAX_MESSAGE_STREAMS_PER_PEER = 4

@@ -8,6 +8,7 @@ import { TokenBucket } from '../base/token-bucket.ts'
 import { MAX_CHAOS_MESSAGE_BYTES } from '../wire/limits.ts'
 import {
   GOSSIP_BAD_MESSAGE_POINTS,
+  GOSSIP_DEAF_EXTRA,
   GOSSIP_DEAF_POINTS,
   GOSSIP_MESSAGES_BURST,
   GOSSIP_MESSAGES_PER_SECOND,
@@ -34,7 +35,8 @@ export class GossipBook {
 
   penalise(peerId: string, points: number): void {
     const record = this.#of(peerId)
-    record.points = Math.min(MAX_GOSSIP_POINTS, record.points + points)
+    const goesDeaf = record.points < GOSSIP_DEAF_POINTS && record.points + points >= GOSSIP_DEAF_POINTS
+    record.points = Math.min(MAX_GOSSIP_POINTS, record.points + points + (goesDeaf ? GOSSIP_DEAF_EXTRA : 0))
   }
   /** Points that are not forgiven yet. */
   points(peerId: string): number {

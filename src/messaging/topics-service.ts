@@ -80,8 +80,11 @@ export async function gossipService(
     service.protocols = [options.protocol ?? GOSSIP_PROTOCOL]
     service.topicValidators = new Validators() as unknown as typeof service.topicValidators
     guardFrames(service as unknown as FrameReceiver, book)
-    const penalise = (peerId: string, points: number): void => book.penalise(peerId, points)
-    return Object.assign(service, { penalise }) as unknown as PubSub
+    const ours: Pick<PubSub, 'penalise' | 'penaltyOf'> = {
+      penalise: (peerId, points) => book.penalise(peerId, points),
+      penaltyOf: peerId => book.points(peerId)
+    }
+    return Object.assign(service, ours) as unknown as PubSub
   }
 }
 

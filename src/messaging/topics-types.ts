@@ -16,6 +16,8 @@ export interface PubSub {
   getSubscribers(topic: string): readonly { toString(): string }[]
   /** Listens less to a peer: above GOSSIP_DEAF_POINTS not at all, until enough are forgiven. */
   penalise(peerId: string, points: number): void
+  /** Points that are not forgiven yet. */
+  penaltyOf(peerId: string): number
 }
 
 /** The keys that speak: session's SessionSelf is one, an agent's own keys are another. */
