@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
+import { type Crypto, VECTOR_FILES, type Vectors, verdictsOf } from '../../test/kits/crypto-verdicts.ts'
 import { bytesToHex, hexToBytes, utf8 } from '../base/bytes.ts'
 import * as browser from './crypto.browser.ts'
 import * as node from './crypto.node.ts'
@@ -10,6 +11,16 @@ import * as nodeHash from './hash.node.ts'
 
 const read = <T>(path: string): T => JSON.parse(readFileSync(join(import.meta.dirname, '../../test/vectors', path), 'utf8')) as T
 
+const vectors = Object.fromEntries(Object.entries(VECTOR_FILES).map(([set, path]) => [set, read<unknown>(path)])) as unknown as Vectors
+
+/** A letter for each case, as verdictsOf writes them. */
+const wanted = <T>(groups: readonly { readonly tests: readonly T[] }[], isValid: (t: T) => boolean): string =>
+  groups.flatMap(g => g.tests.map(t => (isValid(t) ? 'V' : 'X'))).join('')
+
+interface Rfc7748 {
+  readonly vectors: readonly { readonly scalar: string; readonly u: string; readonly out: string }[]
+  readonly iterated: { readonly start: string; readonly after1: string }
+}
 interface Rfc8032 {
   readonly vectors: readonly { readonly secret: string; readonly public: string; readonly message: string; readonly signature: string }[]
 }
@@ -27,7 +38,7 @@ interface Rfc5869 {
 for (const [name, crypto] of [
   ['Node', node],
   ['WebCrypto', browser]
-] as const) {
+] as const satisfies readonly (readonly [string, Crypto])[]) {
   test(`${name}: the signatures of RFC 8032 are made and accepted, and nothing near them`, async () => {
     for (const v of read<Rfc8032>('rfc/rfc8032-ed25519.json').vectors) {
       const [secret, key, message, signature] = [v.secret, v.public, v.message, v.signature].map(hexToBytes) as [
@@ -47,16 +58,53 @@ for (const [name, crypto] of [
     }
   })
 
-  test(`${name}: exactly 43 of 914 CCTV and 1 of 12 speccheck signatures are accepted`, async () => {
-    const cctv = read<{ key: string; sig: string; msg: string }[]>('ed25519/cctv-ed25519vectors.json')
-    let accepted = 0
-    for (const v of cctv) if (await crypto.ed25519Verify(hexToBytes(v.key), utf8(v.msg), hexToBytes(v.sig))) accepted++
-    assert.deepEqual([cctv.length, accepted], [914, 43])
-    const cases = read<{ message: string; pub_key: string; signature: string }[]>('ed25519/speccheck-cases.json')
-    const verdicts = await Promise.all(
-      cases.map(c => crypto.ed25519Verify(hexToBytes(c.pub_key), hexToBytes(c.message), hexToBytes(c.signature)))
+  test(`${name}: Wycheproof, CCTV and speccheck vectors have exactly the wanted verdicts (threats SM16, SM27, HS1, HS2)`, async () => {
+    const verdicts = await verdictsOf(crypto, vectors)
+    const count = (set: keyof typeof verdicts): [number, number] => [verdicts[set].length, verdicts[set].split('V').length - 1]
+    assert.deepEqual(count('cctv'), [914, 43])
+    assert.equal(verdicts.speccheck, 'XXXVXXXXXXXX')
+    assert.equal(
+      verdicts.ed25519,
+      wanted(vectors.ed25519.testGroups, t => t.result === 'valid')
     )
-    assert.deepEqual(verdicts.map(v => (v ? 'V' : 'X')).join(''), 'XXXVXXXXXXXX')
+    // All points but the 31 that give zero, also those that a strict reader could refuse: twist and non-canonical ones.
+    assert.equal(
+      verdicts.x25519,
+      wanted(vectors.x25519.testGroups, t => !/^0*$/.test(t.shared ?? ''))
+    )
+    assert.deepEqual(count('x25519'), [518, 487])
+    const gcm = vectors.aesGcm.testGroups.filter(g => g.keySize === 256)
+    assert.equal(verdicts.aesGcm, gcm.map(g => wanted([g], t => t.result === 'valid' && g.ivSize === 96 && g.tagSize === 128)).join(''))
+    assert.equal(
+      verdicts.hkdf,
+      wanted(vectors.hkdf.testGroups, t => t.result === 'valid')
+    )
+  })
+
+  test(`${name}: X25519 of RFC 7748, and a key of another length is refused`, async () => {
+    const { vectors: cases, iterated } = read<Rfc7748>('rfc/rfc7748-x25519.json')
+    for (const v of cases) assert.equal(bytesToHex((await crypto.x25519(hexToBytes(v.scalar), hexToBytes(v.u)))!), v.out)
+    const a = hexToBytes(iterated.start) // the base point, too
+    assert.equal(bytesToHex((await crypto.x25519(a, a))!), iterated.after1)
+    assert.equal(bytesToHex(await crypto.x25519PublicKey(a)), iterated.after1)
+    assert.equal(await crypto.x25519(a, new Uint8Array(31)), undefined)
+    await assert.rejects(crypto.x25519(new Uint8Array(31), a), { code: 'BAD_KEY' })
+  })
+
+  test(`${name}: AES-GCM takes tags of 16 and nonces of 12 bytes only (threats SM27)`, async () => {
+    const [key, nonce, aad] = [crypto.randomBytes(32), crypto.randomBytes(12), utf8('header')]
+    const aead = crypto.openAead(key)
+    const sealed = await aead.seal(nonce, utf8('abc'), aad)
+    assert.equal(sealed.length, 19)
+    assert.deepEqual(await aead.open(nonce, sealed, aad), utf8('abc'))
+    assert.deepEqual(await crypto.aesGcmOpen(key, nonce, await crypto.aesGcmSeal(key, nonce, utf8('abc'), aad), aad), utf8('abc'))
+    for (const tag of [0, 4, 8, 12, 15]) assert.equal(await aead.open(nonce, sealed.subarray(0, 3 + tag), aad), undefined)
+    for (const bytes of [0, 8, 11, 13, 16]) {
+      assert.equal(await aead.open(new Uint8Array(bytes), sealed, aad), undefined)
+      await assert.rejects(async () => aead.seal(new Uint8Array(bytes), sealed, aad), { code: 'BAD_NONCE' })
+    }
+    assert.equal(await aead.open(nonce, sealed, utf8('headers')), undefined)
+    assert.throws(() => crypto.openAead(new Uint8Array(16)), { code: 'BAD_KEY' })
   })
 
   test(`${name}: HKDF-SHA256 of RFC 5869`, async () => {
