@@ -13,6 +13,7 @@ export const messagingErrors = {
   TRANSFER_BROKEN: 'the parts of a chunked message do not make the whole',
   MESSENGER_CLOSED: 'the messenger has been closed',
   SELF_CONNECTION: 'the other end of a link is this instance itself',
+  HANDLER_EXISTS: 'two handlers for one type in this process',
   INTERNAL: 'the handler of a message failed',
   BAD_TOPIC: 'not a name that a gossip topic may have',
   TOO_MANY_TOPICS: 'this node listens to as many topics as it may',
@@ -22,5 +23,19 @@ export const messagingErrors = {
   REPLAY_DETECTED: 'a message was seen before',
   IDENTITY_MISMATCH: 'an agent speaks by a key that is not its own',
   LOGIN_REFUSED: 'the other node did not let an agent log in; its code is in data.code',
-  TOO_MANY_AGENTS: 'as many agents are logged in as may be'
+  TOO_MANY_AGENTS: 'as many agents are logged in as may be',
+  BANNED: 'nothing is taken from this peer, or said to it, for a while',
+  CIRCUIT_OPEN: 'connecting to a peer failed too often; it is tried again later',
+  TOO_MANY_LINKS: 'as many links as there may be: in all, to one peer, or to one network',
+  NOT_AUTHORISED: 'a token, or a grant, is needed for this',
+  SESSION_EXPIRED: 'there is no such session: begin with a handshake',
+  INVALID_SIGNATURE: 'a message is not signed by its sender',
+  MISROUTED: 'a message is for somebody else',
+  UNSUPPORTED_MEDIA_TYPE: 'a message that is not application/json',
+  METHOD_NOT_ALLOWED: 'another HTTP method is needed',
+  NOT_FOUND: 'the server has nothing at this path',
+  TOO_MANY_HEADERS: 'an HTTP request has too many headers',
+  HTTP_LISTEN: 'the port for messages over HTTP could not be opened',
+  BAD_URL: 'not the address of a message server',
+  CERT_REJECTED: 'the TLS key of a message server is not the pinned one'
 } as const

@@ -63,6 +63,13 @@ export function readPayload(type: MessageType, bytes: Uint8Array): ReceivedPaylo
   return { messageId, body }
 }
 
+/** Whether a body that is to be sent has the form its type asks for. @param bytes its length as JSON @throws BAD_PAYLOAD, TOO_LARGE */
+export function checkBody(type: MessageType, body: JsonObject, bytes: number): void {
+  if (SMALL.has(type) && bytes > MAX_SMALL_PAYLOAD_BYTES)
+    throw new KithError('TOO_LARGE', 'the payload is too large for its type', { bytes, maxBytes: MAX_SMALL_PAYLOAD_BYTES })
+  READERS[type]?.(body)
+}
+
 /** The payload in canonical form. @throws BAD_PAYLOAD, MALFORMED_JSON (what JSON cannot carry), TOO_DEEP */
 export function payloadBytes(body: JsonObject, messageId?: string): Uint8Array<ArrayBuffer> {
   if (Object.hasOwn(body, 'message_id')) throw badPayload('message_id', 'given beside the body')

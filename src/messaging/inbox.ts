@@ -1,0 +1,114 @@
+/**
+ * What others sent: stored once, acknowledged when that is durable, then acted on. Frames that arrive while a commit runs share the next
+ * one.
+ */
+import type { Emitter } from '../base/events.ts'
+import type { Failpoint, PlantedBug } from './failpoints.ts'
+import type { Handlers } from './handlers.ts'
+import { MAX_UNCOMMITTED_BYTES, REMEMBER_NONCES_MS } from './limits.ts'
+import type { MessageStore } from './store.ts'
+import type { IncomingMessage, MessengerEvents } from './types.ts'
+
+export interface InboxDeps {
+  readonly store: MessageStore
+  readonly events: Emitter<MessengerEvents>
+  readonly handlers: Handlers
+  readonly failpoint: Failpoint
+  readonly plantedBug: PlantedBug | undefined
+}
+
+/** What becomes of a message: undefined when it is durable (now or since before), else the error that kept it from being stored. */
+export type Settle = (error: unknown) => void
+
+interface Arrival {
+  readonly message: IncomingMessage
+  readonly bytes: number
+  /** Of a message outside a session: used once in the window of clocks. */
+  readonly nonce: Uint8Array | undefined
+  readonly settle: Settle
+}
+
+/** Ids remembered by the planted bug, which forgets them in a crash. */
+const keyOf = (m: IncomingMessage): string => `${m.from} ${m.id}`
+
+export class Inbox {
+  readonly #deps: InboxDeps
+  #arrivals: Arrival[] = []
+  #uncommitted = 0
+  #waiters: (() => void)[] = []
+  readonly #planted = new Set<string>()
+
+  constructor(deps: InboxDeps) {
+    this.#deps = deps
+  }
+
+  /** Stores a message with the next commit. `settle` is called once, and must not throw. */
+  add(message: IncomingMessage, bytes: number, nonce: Uint8Array | undefined, settle: Settle): void {
+    this.#deps.failpoint('inbox:queued')
+    this.#uncommitted += bytes
+    this.#arrivals.push({ message, bytes, nonce, settle })
+    if (this.#deps.plantedBug === 'ack-before-commit') settle(undefined)
+    if (this.#arrivals.length === 1) void this.#commitNext()
+  }
+
+  /** Whether more may be read now. */
+  get hasRoom(): boolean {
+    return this.#uncommitted < MAX_UNCOMMITTED_BYTES
+  }
+  /** Resolves when there is room again. */
+  room(): Promise<void> {
+    return this.hasRoom ? Promise.resolve() : new Promise(resolve => this.#waiters.push(resolve))
+  }
+
+  async #commitNext(): Promise<void> {
+    let batch: readonly Arrival[] = []
+    let error: unknown
+    let rows: readonly (number | undefined)[] = []
+    try {
+      rows = await this.#deps.store.commit(() => {
+        // Whatever has come until now; a second attempt of this transaction stores the same ones.
+        if (batch.length === 0) {
+          batch = this.#arrivals
+          this.#arrivals = []
+        }
+        this.#deps.failpoint('inbox:in-transaction')
+        return batch.map(a => this.#store(a))
+      })
+      this.#deps.failpoint('inbox:committed')
+    } catch (cause) {
+      error = cause
+    }
+    if (batch.length === 0) {
+      batch = this.#arrivals
+      this.#arrivals = []
+    }
+    this.#settle(batch, rows, error)
+  }
+
+  #store({ message, nonce }: Arrival): number | undefined {
+    const { store, plantedBug } = this.#deps
+    if (plantedBug === 'replay-in-memory') return this.#storeForgetfully(message)
+    if (nonce && !store.addNonce(nonce, message.receivedAt + REMEMBER_NONCES_MS)) return undefined
+    return store.addReceived(message)
+  }
+  #storeForgetfully(message: IncomingMessage): number | undefined {
+    if (this.#planted.has(keyOf(message))) return undefined
+    this.#planted.add(keyOf(message))
+    // A new id stands for a store that does not look for the old one.
+    return this.#deps.store.addReceived(message) ?? -1
+  }
+
+  #settle(batch: readonly Arrival[], rows: readonly (number | undefined)[], error: unknown): void {
+    const { events, handlers, plantedBug } = this.#deps
+    for (const { bytes } of batch) this.#uncommitted -= bytes
+    if (plantedBug !== 'ack-before-commit') for (const a of batch) a.settle(error)
+    for (const [i, { message }] of batch.entries()) {
+      const seq = rows[i]
+      if (error !== undefined || seq === undefined) continue
+      events.emit('message:received', { message })
+      handlers.offer({ ...message, seq })
+    }
+    if (!this.hasRoom) return
+    for (const wake of this.#waiters.splice(0)) wake()
+  }
+}

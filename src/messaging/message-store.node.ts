@@ -1,0 +1,310 @@
+/**
+ * messages.db: what is to be sent, what was received, which nonces were used. Bodies are encrypted with a key of this home, so that a copy of
+ * the file alone tells who wrote to whom and when, and not what.
+ */
+import { randomFillSync } from 'node:crypto'
+import { openAead } from '#crypto'
+import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
+import { KithError } from '../base/errors.ts'
+import { openSqlite, type Sqlite } from '../store/sqlite.node.ts'
+import type { MessageType, Priority } from '../wire/message-types.ts'
+import type { JsonObject } from '../wire/strict-json.ts'
+import { GroupCommit } from './group-commit.node.ts'
+import { MAX_FINISHED, MAX_INBOX, REMEMBER_IDS_MS } from './limits.ts'
+import { LANES, laneOf } from './priorities.ts'
+import type { MessageStore, NewOutgoing, OutboxRow, ReceivedRow, WaitingMessage, WaitingTotal } from './store.ts'
+import type { DeliveryState, EntityId, IncomingMessage, SentMessage } from './types.ts'
+import { bytesToUuid, uuidToBytes } from './uuid.ts'
+
+const SCHEMA = `
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE entities (id INTEGER PRIMARY KEY, did TEXT NOT NULL UNIQUE);
+CREATE TABLE outbox (
+  seq INTEGER PRIMARY KEY,
+  id BLOB NOT NULL UNIQUE,
+  peer INTEGER NOT NULL,
+  type TEXT NOT NULL,
+  lane INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  created INTEGER NOT NULL,
+  expires INTEGER NOT NULL,
+  changed INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  code TEXT,
+  reason TEXT,
+  body BLOB
+);
+CREATE INDEX outbox_waiting ON outbox (peer, lane, seq) WHERE state < 2;
+CREATE INDEX outbox_expiry ON outbox (expires) WHERE state < 2;
+CREATE TABLE inbox (
+  seq INTEGER PRIMARY KEY,
+  peer INTEGER NOT NULL,
+  id BLOB NOT NULL,
+  type TEXT NOT NULL,
+  lane INTEGER NOT NULL,
+  sent INTEGER NOT NULL,
+  received INTEGER NOT NULL,
+  via TEXT NOT NULL,
+  done INTEGER NOT NULL,
+  body BLOB,
+  UNIQUE (peer, id)
+);
+CREATE INDEX inbox_undone ON inbox (type, seq) WHERE done = 0;
+CREATE TABLE nonces (nonce BLOB PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX nonces_until ON nonces (until)
+`
+
+/** On disk. `sent` is a matter of the running process. */
+const STATES: readonly DeliveryState[] = ['waiting', 'relayed', 'delivered', 'failed']
+const FIRST_ENDED = 2
+/** Rows that one `prune` removes of a kind: it runs between messages. */
+const PRUNE_ROWS = 2000
+
+interface OutRow {
+  readonly seq: number
+  readonly id: Uint8Array
+  readonly did: string
+  readonly type: MessageType
+  readonly lane: number
+  readonly state: number
+  readonly bytes: number
+  readonly created: number
+  readonly expires: number
+  readonly changed: number
+  readonly attempts: number
+  readonly code: string | null
+  readonly reason: string | null
+  readonly body: Uint8Array | null
+}
+interface InRow {
+  readonly seq: number
+  readonly id: Uint8Array
+  readonly did: string
+  readonly type: MessageType
+  readonly lane: number
+  readonly sent: number
+  readonly received: number
+  readonly via: IncomingMessage['via']
+  readonly body: Uint8Array | null
+}
+
+const OUT =
+  'SELECT seq, o.id, did, type, lane, state, bytes, created, expires, changed, attempts, code, reason, body FROM outbox o JOIN entities e ON e.id = o.peer'
+const IN = 'SELECT seq, i.id, did, type, lane, sent, received, via, body FROM inbox i JOIN entities e ON e.id = i.peer'
+
+export interface MessageStoreDeps {
+  /** 32 bytes, of this home alone, for bodies at rest. */
+  readonly storageKey: Uint8Array
+}
+
+/** Opens or creates messages.db. @throws STORE_CORRUPT (also when the key is not the one it was written with), STORE_NEWER, STORE_READ_ONLY, DISK_FULL */
+export function openMessageStore(path: string, deps: MessageStoreDeps): SqliteMessageStore {
+  const db = openSqlite(path, { migrations: [SCHEMA] })
+  try {
+    return new SqliteMessageStore(db, deps)
+  } catch (error) {
+    db[Symbol.dispose]()
+    throw error
+  }
+}
+
+export class SqliteMessageStore implements MessageStore {
+  readonly #db: Sqlite
+  readonly #bodies: Bodies
+  readonly #group: GroupCommit
+  /** Row numbers of entities, which are few. */
+  readonly #peers = new Map<EntityId, number>()
+  #isClosed = false
+
+  constructor(db: Sqlite, deps: MessageStoreDeps) {
+    this.#db = db
+    this.#bodies = new Bodies(deps.storageKey)
+    this.#group = new GroupCommit(work => {
+      try {
+        db.transaction(work)
+      } catch (error) {
+        this.#peers.clear() // a row that was just made is gone again
+        throw error
+      }
+    })
+    this.#checkKey()
+  }
+
+  commit<T>(work: () => T): Promise<T> {
+    if (this.#isClosed) return Promise.reject(new KithError('MESSENGER_CLOSED', 'the messages are closed'))
+    return this.#group.run(work)
+  }
+
+  addOutgoing(m: NewOutgoing): number | undefined {
+    const id = uuidToBytes(m.id)
+    const { changes } = this.#db.run(
+      'INSERT OR IGNORE INTO outbox (id, peer, type, lane, state, bytes, created, expires, changed, attempts, body) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?)',
+      ...[id, this.#peerOf(m.to), m.type, laneOf(m.priority), m.body.length, m.createdAt, m.expiresAt, m.createdAt],
+      this.#bodies.seal(m.body, id)
+    )
+    return changes === 0 ? undefined : this.#lastRow()
+  }
+
+  setState(id: string, state: DeliveryState, changedAt: number, attempts: number, reason: SentMessage['reason']): OutboxRow | undefined {
+    const number = STATES.indexOf(state)
+    const { changes } = this.#db.run(
+      `UPDATE outbox SET state = ?, changed = ?, attempts = ?, code = ?, reason = ?, body = iif(? >= ${FIRST_ENDED}, NULL, body) WHERE id = ? AND state < ${FIRST_ENDED}`,
+      ...[number, changedAt, attempts, reason?.code ?? null, reason?.message ?? null, number, uuidToBytes(id)]
+    )
+    return changes === 0 ? undefined : this.outgoing(id)
+  }
+
+  outgoing(id: string): OutboxRow | undefined {
+    const row = this.#db.get<OutRow>(`${OUT} WHERE o.id = ?`, uuidToBytes(id))
+    return row && outboxRow(row)
+  }
+  outbox(limit: number): OutboxRow[] {
+    return this.#db.all<OutRow>(`${OUT} ORDER BY seq DESC LIMIT ?`, limit).map(outboxRow)
+  }
+  waiting(to: EntityId, priority: Priority, after: number, limit: number): WaitingMessage[] {
+    const peer = this.#knownPeer(to)
+    if (peer === undefined) return []
+    return this.#db
+      .all<OutRow>(
+        `SELECT seq, id, type, lane, state, bytes, created, attempts, body FROM outbox WHERE peer = ? AND lane = ? AND seq > ? AND state < ${FIRST_ENDED} ORDER BY seq LIMIT ?`,
+        ...[peer, laneOf(priority), after, limit]
+      )
+      .map(r => ({ ...outboxRow(r), relayed: r.state === 1, body: r.body ? this.#bodies.read(r.body, r.id) : EMPTY_OBJECT }))
+  }
+  waitingTotals(): WaitingTotal[] {
+    return this.#db.all<{ to: string; messages: number; bytes: number }>(
+      `SELECT did AS "to", count(*) AS messages, sum(bytes) AS bytes FROM outbox o JOIN entities e ON e.id = o.peer WHERE state < ${FIRST_ENDED} GROUP BY peer`
+    )
+  }
+  expired(now: number, limit: number): OutboxRow[] {
+    return this.#db.all<OutRow>(`${OUT} WHERE state < ${FIRST_ENDED} AND expires <= ? ORDER BY expires LIMIT ?`, now, limit).map(outboxRow)
+  }
+  nextExpiry(): number | undefined {
+    return this.#db.get<{ at: number | null }>(`SELECT min(expires) AS at FROM outbox WHERE state < ${FIRST_ENDED}`)?.at ?? undefined
+  }
+
+  addReceived(m: IncomingMessage): number | undefined {
+    const id = uuidToBytes(m.id)
+    const { changes } = this.#db.run(
+      'INSERT OR IGNORE INTO inbox (peer, id, type, lane, sent, received, via, done, body) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)',
+      ...[this.#peerOf(m.from), id, m.type, laneOf(m.priority), m.sentAt, m.receivedAt, m.via],
+      this.#bodies.seal(utf8(JSON.stringify(m.body)), id)
+    )
+    return changes === 0 ? undefined : this.#lastRow()
+  }
+  setDone(seq: number): void {
+    this.#db.run('UPDATE inbox SET done = 1 WHERE seq = ?', seq)
+  }
+  undone(type: MessageType, after: number, limit: number): ReceivedRow[] {
+    return this.#db
+      .all<InRow>(`${IN} WHERE done = 0 AND type = ? AND seq > ? ORDER BY seq LIMIT ?`, type, after, limit)
+      .map(r => this.#received(r))
+  }
+  inbox({ limit, type, from }: { readonly limit: number; readonly type?: MessageType; readonly from?: EntityId }): IncomingMessage[] {
+    return this.#db
+      .all<InRow>(
+        `${IN} WHERE body IS NOT NULL AND (?1 IS NULL OR type = ?1) AND (?2 IS NULL OR did = ?2) ORDER BY seq DESC LIMIT ?3`,
+        ...[type ?? null, from ?? null, limit]
+      )
+      .map(r => this.#received(r))
+  }
+
+  addNonce(nonce: Uint8Array, until: number): boolean {
+    return this.#db.run('INSERT OR IGNORE INTO nonces (nonce, until) VALUES (?, ?)', nonce, until).changes > 0
+  }
+
+  prune(now: number): void {
+    const top = (table: string): number => this.#db.get<{ n: number | null }>(`SELECT max(seq) AS n FROM ${table}`)?.n ?? 0
+    const [inbox, outbox] = [top('inbox') - MAX_INBOX, top('outbox') - MAX_FINISHED]
+    this.#db.run(
+      'DELETE FROM inbox WHERE seq IN (SELECT seq FROM inbox WHERE seq <= ? AND received < ? LIMIT ?)',
+      ...[inbox, now - REMEMBER_IDS_MS, PRUNE_ROWS]
+    )
+    this.#db.run(
+      'UPDATE inbox SET body = NULL WHERE seq IN (SELECT seq FROM inbox WHERE seq <= ? AND done = 1 AND body IS NOT NULL LIMIT ?)',
+      ...[inbox, PRUNE_ROWS]
+    )
+    this.#db.run(
+      `DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE seq <= ? AND state >= ${FIRST_ENDED} LIMIT ?)`,
+      ...[outbox, PRUNE_ROWS]
+    )
+    this.#db.run('DELETE FROM nonces WHERE nonce IN (SELECT nonce FROM nonces WHERE until < ? LIMIT ?)', now, PRUNE_ROWS)
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#group.flush()
+    this.#db[Symbol.dispose]()
+  }
+
+  #lastRow(): number {
+    return this.#db.get<{ n: number }>('SELECT last_insert_rowid() AS n')!.n
+  }
+
+  #knownPeer(did: EntityId): number | undefined {
+    const known = this.#peers.get(did) ?? this.#db.get<{ id: number }>('SELECT id FROM entities WHERE did = ?', did)?.id
+    if (known !== undefined) this.#peers.set(did, known)
+    return known
+  }
+  #peerOf(did: EntityId): number {
+    const known = this.#knownPeer(did)
+    if (known !== undefined) return known
+    this.#db.run('INSERT INTO entities (did) VALUES (?)', did)
+    return this.#knownPeer(did)!
+  }
+
+  #received(row: InRow): ReceivedRow {
+    const { seq, did: from, type, lane, sent: sentAt, received: receivedAt, via } = row
+    const body = this.#bodies.open(row.body, row.id)
+    return { seq, id: bytesToUuid(row.id), from, type, body, priority: LANES[lane]!, sentAt, receivedAt, via }
+  }
+
+  /** A wrong key must be noticed now, not at the first message. */
+  #checkKey(): void {
+    const check = utf8('kith messages.db')
+    const stored = this.#db.get<{ value: Uint8Array }>("SELECT value FROM meta WHERE key = 'check'")
+    if (stored) this.#bodies.read(stored.value, check)
+    else this.#db.run("INSERT INTO meta (key, value) VALUES ('check', ?)", this.#bodies.seal(check, check))
+  }
+}
+
+function outboxRow(row: OutRow): OutboxRow {
+  const { seq, did: to, type, lane, bytes, attempts, created: createdAt, changed: changedAt, expires: expiresAt } = row
+  const reason = row.code === null || row.code === undefined ? undefined : { code: row.code, message: row.reason ?? '' }
+  const state = STATES[row.state]!
+  return { seq, id: bytesToUuid(row.id), to, type, state, reason, createdAt, changedAt, attempts, priority: LANES[lane]!, expiresAt, bytes }
+}
+
+const NONCE_BYTES = 12
+const EMPTY_OBJECT = utf8('{}')
+
+/** Bodies at rest: nonce ‖ AES-256-GCM ciphertext, bound to the id of their message. */
+class Bodies {
+  readonly #aead: ReturnType<typeof openAead>
+  /** Random nonces, made many at a time. */
+  readonly #pool = new Uint8Array(NONCE_BYTES * 256)
+  #at = this.#pool.length
+
+  constructor(key: Uint8Array) {
+    this.#aead = openAead(key)
+  }
+
+  seal(plain: Uint8Array, of: Uint8Array): Uint8Array {
+    if (this.#at === this.#pool.length) {
+      randomFillSync(this.#pool)
+      this.#at = 0
+    }
+    const nonce = this.#pool.slice(this.#at, (this.#at += NONCE_BYTES))
+    return concatBytes(nonce, this.#aead.seal(nonce, plain, of))
+  }
+  read(sealed: Uint8Array, of: Uint8Array): Uint8Array {
+    const plain = this.#aead.open(sealed.subarray(0, NONCE_BYTES), sealed.subarray(NONCE_BYTES), of)
+    if (plain) return plain
+    throw new KithError('STORE_CORRUPT', 'messages.db was written with another key', {}, { hint: 'restore the identity it belongs to' })
+  }
+  open(sealed: Uint8Array | null, of: Uint8Array): JsonObject {
+    return sealed ? (JSON.parse(fromUtf8(this.read(sealed, of))) as JsonObject) : {}
+  }
+}

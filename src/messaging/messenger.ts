@@ -1,0 +1,154 @@
+/** The messaging service: outbox, inbox, handlers and delivery, put together. */
+import type { Clock } from '../base/clock.ts'
+import { codeOf, KithError } from '../base/errors.ts'
+import { Emitter } from '../base/events.ts'
+import type { Logger } from '../base/log.ts'
+import type { MessageType } from '../wire/message-types.ts'
+import type { Channels } from './channel.ts'
+import { Delivery } from './delivery.ts'
+import type { Failpoint, PlantedBug } from './failpoints.ts'
+import { type Guard, openGuard } from './guard.ts'
+import { Handlers } from './handlers.ts'
+import { Inbox } from './inbox.ts'
+import { PRUNE_INTERVAL_MS } from './limits.ts'
+import type { LinkOpener, MessageLink } from './link.ts'
+import { Outbox } from './outbox.ts'
+import type { PeerStats } from './peer-figures.ts'
+import type { MessageStore, ReceivedRow } from './store.ts'
+import type { EntityId, IncomingMessage, MessageHandler, Messenger, MessengerEvents, OutgoingMessage, SentMessage } from './types.ts'
+import { newUuid } from './uuid.ts'
+
+export interface MessengerDeps {
+  readonly clock: Clock
+  /** Bytes from the system's random generator. */
+  readonly random: (n: number) => Uint8Array
+  readonly log: Logger
+  /** Open while the messenger is; the caller closes it after. */
+  readonly store: MessageStore
+  /** Makes sessions on links. */
+  readonly channels: Channels
+  readonly opener: LinkOpener
+  /** Default: everybody may send anything. */
+  readonly guard?: Guard
+  /** Called at the moments of failpoints.ts. */
+  readonly failpoint?: Failpoint
+  /** For the tests of the tests. */
+  readonly plantedBug?: PlantedBug
+}
+
+/** A running messenger, with what transports and the node need beside `Messenger`. */
+export class OpenMessenger implements Messenger {
+  readonly self: EntityId
+  readonly events: Emitter<MessengerEvents>
+  readonly #deps: MessengerDeps
+  readonly #outbox: Outbox
+  readonly #inbox: Inbox
+  readonly #handlers: Handlers
+  readonly #delivery: Delivery
+  readonly #closing = new AbortController()
+  #closed: Promise<void> | undefined
+
+  constructor(deps: MessengerDeps, self: EntityId) {
+    const { clock, log, store, guard = openGuard, failpoint = () => {}, plantedBug } = deps
+    this.self = self
+    this.#deps = deps
+    this.events = new Emitter(cause => log.warn('a listener threw', { cause }))
+    const { events } = this
+    this.#outbox = new Outbox(
+      {
+        ...{ clock, log, store, events, failpoint },
+        onQueued: (to, message, expiresAt) => this.#delivery.queued(to, message, expiresAt),
+        onEnded: (to, id) => this.#delivery.ended(to, id)
+      },
+      self
+    )
+    this.#handlers = new Handlers({ log, store, failpoint, answerError: (row, code, text) => this.#answerError(row, code, text) })
+    this.#inbox = new Inbox({ store, events, handlers: this.#handlers, failpoint, plantedBug })
+    const random = (): number => new DataView(Uint8Array.from(deps.random(4)).buffer).getUint32(0) / 2 ** 32
+    const { outbox, inbox } = { outbox: this.#outbox, inbox: this.#inbox }
+    const { channels, opener } = deps
+    this.#delivery = new Delivery(
+      { clock, random, log, store, channels, opener, guard, failpoint, events, outbox, inbox, carry: undefined },
+      self
+    )
+    this.#delivery.start()
+    void this.#pruneNowAndThen()
+  }
+
+  send(message: OutgoingMessage): Promise<SentMessage> {
+    if (this.#closing.signal.aborted) return Promise.reject(closed())
+    return this.#outbox.send(message)
+  }
+  sendNow({ to, type, body, id = newUuid() }: OutgoingMessage): Promise<boolean> {
+    return this.#delivery.sendNow(to, type, { ...body, message_id: id })
+  }
+  handle(type: MessageType, handler: MessageHandler): Disposable {
+    return this.#handlers.set(type, handler)
+  }
+  sent(id: string): SentMessage | undefined {
+    return this.#outbox.sent(id)
+  }
+  outbox(limit = 100): SentMessage[] {
+    return this.#outbox.list(limit)
+  }
+  inbox(options: { readonly limit?: number; readonly type?: MessageType; readonly from?: EntityId } = {}): IncomingMessage[] {
+    return this.#deps.store.inbox({ limit: 100, ...options })
+  }
+  cancel(id: string): boolean {
+    return this.#outbox.cancel(id)
+  }
+
+  /** Serves a link that somebody else has opened, until it ends. Never rejects. */
+  accept(link: MessageLink): Promise<void> {
+    return this.#delivery.accept(link)
+  }
+  /** A peer is reachable again: what waits for it is tried at once. */
+  wake(entityId: EntityId): void {
+    this.#delivery.wake(entityId)
+  }
+  isConnected(entityId: EntityId): boolean {
+    return this.#delivery.isConnected(entityId)
+  }
+  /** Figures of every peer that was linked or written to in this process. */
+  stats(): PeerStats[] {
+    return this.#delivery.stats()
+  }
+
+  /** Ends every link and waits for handlers that run; what is not delivered goes on in the next run. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+  async #close(): Promise<void> {
+    this.#closing.abort(closed())
+    await this.#delivery[Symbol.asyncDispose]()
+    await this.#handlers.close()
+    await this.#deps.store.commit(() => {})
+  }
+
+  /** In the transaction that marks the message as done, so that the answer is sent once. */
+  #answerError(row: ReceivedRow, code: string, text: string): () => void {
+    return this.#outbox.addWithin({
+      to: row.from,
+      type: 'error',
+      body: { error_code: code, error_message: text, original_message_id: row.id }
+    })
+  }
+
+  async #pruneNowAndThen(): Promise<void> {
+    const { clock, store, log } = this.#deps
+    while (!this.#closing.signal.aborted) {
+      await store
+        .commit(() => store.prune(clock.now()))
+        .catch((cause: unknown) => log.warn('old messages were not removed', { code: codeOf(cause), cause }))
+      await clock.sleep(PRUNE_INTERVAL_MS, this.#closing.signal).catch(() => {})
+    }
+  }
+}
+
+/** Opens the messenger of `self` and goes on with what waits. Dispose it to end every link. */
+export async function openMessenger(deps: MessengerDeps, self: EntityId): Promise<OpenMessenger> {
+  return new OpenMessenger(deps, self)
+}
+
+const closed = (): KithError => new KithError('MESSENGER_CLOSED', 'the messenger has been closed')

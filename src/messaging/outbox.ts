@@ -1,0 +1,284 @@
+/**
+ * Our own messages: durable before `send` resolves, counted, bounded, expired, and told about. Who delivers them, and when, is
+ * delivery.ts's.
+ */
+import { utf8 } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { codeOf, KithError } from '../base/errors.ts'
+import type { Emitter } from '../base/events.ts'
+import type { Logger } from '../base/log.ts'
+import { looksLikeDid } from '../wire/did-key.ts'
+import { MESSAGE_TYPES } from '../wire/message-types.ts'
+import { checkBody } from '../wire/payloads.ts'
+import { isUuidV4 } from '../wire/secure-message.ts'
+import { canonicalJson, type JsonObject } from '../wire/strict-json.ts'
+import type { Failpoint, FailpointName } from './failpoints.ts'
+import {
+  MAX_MESSAGE_BODY_BYTES,
+  MAX_TTL_MS,
+  MAX_WAITING,
+  MAX_WAITING_BYTES,
+  MAX_WAITING_BYTES_PER_PEER,
+  MAX_WAITING_PER_PEER
+} from './limits.ts'
+import type { MessageStore, NewOutgoing, OutboxRow, WaitingMessage } from './store.ts'
+import type { DeliveryState, EntityId, MessengerEvents, OutgoingMessage, SentMessage } from './types.ts'
+import { newUuid } from './uuid.ts'
+
+export interface OutboxDeps {
+  readonly clock: Pick<Clock, 'now' | 'monotonic'>
+  readonly log: Logger
+  readonly store: MessageStore
+  readonly events: Emitter<MessengerEvents>
+  readonly failpoint: Failpoint
+  /** A message for `to` is on disk. */
+  readonly onQueued: (to: EntityId, message: WaitingMessage, expiresAt: number) => void
+  /** A message has ended without being delivered on a link: it is not to be sent. */
+  readonly onEnded: (to: EntityId, id: string) => void
+}
+
+interface Total {
+  messages: number
+  bytes: number
+}
+
+/** Rows that are expired in one transaction. */
+const EXPIRE_AT_ONCE = 500
+
+export class Outbox {
+  readonly #deps: OutboxDeps
+  readonly #self: EntityId
+  readonly #totals = new Map<EntityId, Total>()
+  readonly #all: Total = { messages: 0, bytes: 0 }
+  /** Ids that were given to a transaction that has not ended. */
+  readonly #sending = new Map<string, Promise<SentMessage>>()
+  /** Sent on a link and not acknowledged: a matter of this process. */
+  readonly #onTheWay = new Set<string>()
+
+  constructor(deps: OutboxDeps, self: EntityId) {
+    this.#deps = deps
+    this.#self = self
+    for (const t of deps.store.waitingTotals()) this.#count(t.to, t.messages, t.bytes)
+  }
+
+  /** Recipients for whom something waits. */
+  recipients(): EntityId[] {
+    return [...this.#totals.keys()]
+  }
+  waitingFor(to: EntityId): Readonly<Total> {
+    return this.#totals.get(to) ?? { messages: 0, bytes: 0 }
+  }
+
+  send(message: OutgoingMessage): Promise<SentMessage> {
+    const id = message.id ?? newUuid()
+    const known = message.id === undefined ? undefined : (this.#sending.get(id) ?? this.sent(id))
+    if (known) return Promise.resolve(known)
+    try {
+      const row = this.#check(message, id)
+      this.#reserve(row)
+      const sending = this.#store(row).finally(() => this.#sending.delete(id))
+      this.#sending.set(id, sending)
+      return sending
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** Stores a message inside a transaction that runs already. @returns what is to be done when that is durable */
+  addWithin(message: OutgoingMessage): () => void {
+    const row = this.#check(message, newUuid())
+    const seq = this.#deps.store.addOutgoing(row)
+    return () => {
+      this.#count(row.to, 1, row.body.length)
+      if (seq !== undefined) this.#queued(row, seq)
+    }
+  }
+
+  sent(id: string): SentMessage | undefined {
+    const row = isUuidV4(id) ? this.#deps.store.outgoing(id) : undefined
+    return row && this.#view(row)
+  }
+  list(limit: number): SentMessage[] {
+    return this.#deps.store.outbox(limit).map(r => this.#view(r))
+  }
+
+  cancel(id: string): boolean {
+    const row = isUuidV4(id) ? this.#deps.store.outgoing(id) : undefined
+    if (!row || hasEnded(row.state)) return false
+    const reason = { code: 'CANCELLED', message: 'taken back by the sender' }
+    this.#deps.onEnded(row.to, id)
+    this.#end(() => [this.#setState(id, 'failed', row.attempts, reason)])
+    return true
+  }
+
+  /** The message went out on a link; nothing of that is on disk, because a restart sends it again. */
+  onTheWay(to: EntityId, m: WaitingMessage): void {
+    this.#onTheWay.add(m.id)
+    const { id, type, createdAt } = m
+    const changedAt = this.#deps.clock.now()
+    this.#tell({ id, to, type, state: 'sent', reason: undefined, createdAt, changedAt, attempts: m.attempts + 1 })
+  }
+  /** Their link has ended: they wait again. @returns those that have not ended in the meantime */
+  notDelivered(messages: readonly WaitingMessage[], reason: NonNullable<SentMessage['reason']>): WaitingMessage[] {
+    const changedAt = this.#deps.clock.now()
+    return messages.flatMap(m => {
+      this.#onTheWay.delete(m.id)
+      const row = this.#deps.store.outgoing(m.id)
+      if (!row || hasEnded(row.state)) return []
+      const attempts = m.attempts + 1
+      this.#tell({ ...row, reason, changedAt, attempts })
+      return { ...m, attempts }
+    })
+  }
+  /** The recipient has them on disk. */
+  delivered(messages: readonly WaitingMessage[]): void {
+    this.#end(
+      () => messages.map(m => this.#setState(m.id, 'delivered', m.attempts + 1, undefined)),
+      'delivered:in-transaction',
+      'delivered:committed'
+    )
+  }
+  /** The recipient does not want one, and never will. */
+  failed(m: WaitingMessage, reason: NonNullable<SentMessage['reason']>): void {
+    this.#end(() => [this.#setState(m.id, 'failed', m.attempts + 1, reason)], undefined, 'failed:committed')
+  }
+  /** Somebody has taken it durably and brings it on. */
+  async relayed(m: WaitingMessage): Promise<void> {
+    const row = await this.#deps.store.commit(() => this.#setState(m.id, 'relayed', m.attempts + 1, undefined))
+    this.#deps.failpoint('relayed:committed')
+    if (row) this.#tell(row)
+  }
+  /** Delivered messages that are known by their id alone: a receipt for what was sealed. */
+  receipt(from: EntityId, ids: readonly string[]): void {
+    const own = ids.filter(id => this.#deps.store.outgoing(id)?.to === from)
+    for (const id of own) this.#deps.onEnded(from, id)
+    this.#end(() => own.map(id => this.#setState(id, 'delivered', 1, undefined)))
+  }
+
+  /** Ends what has waited for too long. @returns when to look again (wall clock); undefined: nothing waits */
+  expire(): number | undefined {
+    const { clock, store, onEnded } = this.#deps
+    const due = store.expired(clock.now(), EXPIRE_AT_ONCE).filter(r => !this.#onTheWay.has(r.id))
+    const reason = { code: 'EXPIRED', message: 'it was not delivered in time' }
+    for (const row of due) onEnded(row.to, row.id)
+    if (due.length > 0) this.#end(() => due.map(r => this.#setState(r.id, 'failed', r.attempts, reason)))
+    return store.nextExpiry()
+  }
+
+  #check(message: OutgoingMessage, id: string): NewOutgoing {
+    const { to, type, body, priority = MESSAGE_TYPES[type], ttlMs = MAX_TTL_MS } = message
+    if (!looksLikeDid(to) || to === this.#self)
+      throw new KithError('BAD_ENTITY', 'a message goes to the did:key of somebody else', {}, { hint: 'it looks like did:key:z6Mk…' })
+    if (!isUuidV4(id)) throw new KithError('BAD_PAYLOAD', 'the id of a message is a UUID v4 in lower case')
+    if (priority === undefined || INTERNAL_TYPES.has(type)) throw new KithError('BAD_PAYLOAD', 'not a type that can be sent', { type })
+    if ('message_id' in body) throw new KithError('BAD_PAYLOAD', 'message_id is given beside the body')
+    const text = utf8(canonical(body))
+    if (text.length > MAX_MESSAGE_BODY_BYTES)
+      throw new KithError(
+        'TOO_LARGE',
+        'the message is larger than messages may be',
+        { bytes: text.length, max: MAX_MESSAGE_BODY_BYTES },
+        { hint: 'share it as a file and send the link: kith share' }
+      )
+    checkBody(type, body, text.length)
+    const createdAt = this.#deps.clock.now()
+    return { id, to, type, priority, createdAt, expiresAt: createdAt + Math.max(0, Math.min(ttlMs, MAX_TTL_MS)), body: text }
+  }
+
+  /** Counts before it is stored, so that many sends at once cannot pass the limit together. */
+  #reserve({ to, body }: NewOutgoing): void {
+    const own = this.waitingFor(to)
+    const isFull = (t: Readonly<Total>, messages: number, bytes: number): boolean =>
+      t.messages + 1 > messages || t.bytes + body.length > bytes
+    if (isFull(own, MAX_WAITING_PER_PEER, MAX_WAITING_BYTES_PER_PEER) || isFull(this.#all, MAX_WAITING, MAX_WAITING_BYTES))
+      throw new KithError(
+        'QUEUE_FULL',
+        'too much waits for this recipient, or in all',
+        { messages: own.messages, bytes: own.bytes },
+        { hint: 'wait until some of it is delivered, or take some of it back' }
+      )
+    this.#count(to, 1, body.length)
+  }
+  #count(to: EntityId, messages: number, bytes: number): void {
+    const total = this.#totals.get(to) ?? { messages: 0, bytes: 0 }
+    for (const t of [total, this.#all]) {
+      t.messages += messages
+      t.bytes += bytes
+    }
+    if (total.messages > 0) this.#totals.set(to, total)
+    else this.#totals.delete(to)
+  }
+
+  async #store(row: NewOutgoing): Promise<SentMessage> {
+    const { store, failpoint } = this.#deps
+    const { id, to, type, createdAt } = row
+    let seq: number | undefined
+    failpoint('send:asked')
+    try {
+      seq = await store.commit(() => {
+        failpoint('send:in-transaction')
+        return store.addOutgoing(row)
+      })
+    } finally {
+      if (seq === undefined) this.#count(to, -1, -row.body.length)
+    }
+    failpoint('send:committed')
+    if (seq === undefined) return this.sent(id)!
+    this.#queued(row, seq)
+    return { id, to, type, state: 'waiting', reason: undefined, createdAt, changedAt: createdAt, attempts: 0 }
+  }
+
+  #queued({ id, to, type, priority, createdAt, expiresAt, body }: NewOutgoing, seq: number): void {
+    this.#deps.onQueued(to, { seq, id, type, priority, bytes: body.length, createdAt, attempts: 0, relayed: false, body }, expiresAt)
+  }
+
+  #setState(id: string, state: DeliveryState, attempts: number, reason: SentMessage['reason']): OutboxRow | undefined {
+    return this.#deps.store.setState(id, state, this.#deps.clock.now(), attempts, reason)
+  }
+
+  /** Makes an end of some messages durable, then takes them off the counts and tells. A failure leaves them as they were: they are tried again. */
+  #end(change: () => (OutboxRow | undefined)[], inside?: FailpointName, after?: FailpointName): void {
+    const { store, failpoint, log } = this.#deps
+    store
+      .commit(() => {
+        if (inside) failpoint(inside)
+        return change()
+      })
+      .then(
+        rows => {
+          if (after) failpoint(after)
+          for (const row of rows) {
+            if (!row) continue
+            this.#onTheWay.delete(row.id)
+            this.#count(row.to, -1, -row.bytes)
+            this.#tell(row)
+          }
+        },
+        (cause: unknown) => log.error('the end of a message could not be written', { code: codeOf(cause), cause })
+      )
+  }
+
+  #view(row: OutboxRow): SentMessage {
+    const { id, to, type, reason, createdAt, changedAt, attempts } = row
+    const state = row.state === 'waiting' && this.#onTheWay.has(id) ? 'sent' : row.state
+    return { id, to, type, state, reason, createdAt, changedAt, attempts }
+  }
+  #tell(message: SentMessage): void {
+    const { id, to, type, state, reason, createdAt, changedAt, attempts } = message
+    this.#deps.events.emit('message:changed', { message: { id, to, type, state, reason, createdAt, changedAt, attempts } })
+  }
+}
+
+/** JSON that every reader takes. @throws BAD_PAYLOAD */
+function canonical(body: JsonObject): string {
+  try {
+    return canonicalJson(body)
+  } catch (cause) {
+    throw new KithError('BAD_PAYLOAD', 'the body is not JSON that can be sent', { code: codeOf(cause) }, { cause })
+  }
+}
+
+const hasEnded = (state: DeliveryState): boolean => state === 'delivered' || state === 'failed'
+
+/** What delivery itself sends. */
+const INTERNAL_TYPES: ReadonlySet<string> = new Set(['handshake', 'handshake_ack', 'handshake_confirm', 'ack', 'chunk'])
