@@ -54,3 +54,29 @@ export const MDNS_REPLIES_PER_SECOND = 1
 export const MDNS_REPLIES_BURST = 5
 /** Answers of others that it reads in a second. */
 export const MDNS_ANSWERS_PER_SECOND = 100
+
+/** Peer records that are remembered: how many, and their bytes. The one unused for longest is forgotten. */
+export const MAX_KNOWN_RECORDS = 4096
+export const MAX_KNOWN_RECORD_BYTES: number = 8 * 1024 * 1024
+/** How long a record that has expired still tells the prekey and the mailboxes of somebody who is away. */
+export const STALE_RECORD_MS: number = 7 * 24 * 60 * 60 * 1000
+/** Own records are signed anew this often. */
+export const RENEW_RECORD_MS: number = 12 * 60 * 60 * 1000
+/** Looking for one peer: the whole time, providers that are asked, neighbours that are asked, and the time of each. */
+export const FIND_PEER_TIMEOUT_MS = 20_000
+export const MAX_RECORD_PROVIDERS = 32
+export const MAX_RECORD_NEIGHBOURS = 3
+export const RECORD_TIMEOUT_MS = 5_000
+/** Peers that are looked for at a time. */
+export const MAX_PEER_FINDS = 64
+/** Questions for records that are answered by asking others, in a second; and those that may be saved up. */
+export const RECORD_QUESTIONS_PER_SECOND = 5
+export const RECORD_QUESTIONS_BURST = 20
+/** Peers that connect are asked for their record: in a second, with a burst, and at a time. */
+export const RECORD_ASKS_PER_SECOND = 10
+export const RECORD_ASKS_BURST = 64
+export const MAX_RECORD_ASKS = 8
+/** Peers found for one capability. */
+export const MAX_CAPABILITY_PEERS = 256
+/** Addresses remembered beside records. */
+export const MAX_RECORD_ADDRESSES = 4096
