@@ -75,6 +75,8 @@ export class PeerLink {
   #heardAt: number
   #saidAt: number
   #badFrames = 0
+  /** Frames by sequence whose link wants to know what became of them. */
+  readonly #unanswered = new Map<number, Uint8Array>()
   #heartbeats = 0
   /** Refused for the moment: they go back to the queue when the link ends or a while has passed. */
   #putOff: WaitingMessage[] = []
@@ -251,24 +253,44 @@ export class PeerLink {
     failpoint('frame:received')
     this.#heardAt = clock.monotonic()
     figures.bytesIn += frame.length
-    const refused = guard.admit(this.#origin, undefined, frame.length)
+    // Who carries frames of anybody has its own limits, and what comes over it is not yet the peer's.
+    const refused = this.link.settled ? undefined : guard.admit(this.#origin, undefined, frame.length)
     if (refused !== undefined) return this.end(new KithError('RATE_LIMITED', 'the peer sends too much', { code: refused }))
     let opened: readonly OpenedFrame[]
     try {
       const eventual = this.channel.open(frame)
       opened = isPromise(eventual) ? await eventual : eventual
     } catch (error) {
-      return this.#bad(error)
+      return this.#bad(error, frame)
     }
     failpoint('frame:opened')
+    if (this.link.settled) this.#answerWhenSettled(frame, opened)
     for (const message of opened) {
       const room = this.#dispatch(message, frame.length)
       if (room) await room
     }
   }
 
-  #bad(error: unknown): void {
+  /** The first of `opened` is the frame that came, the others had waited for it; without any it waits itself. */
+  #answerWhenSettled(frame: Uint8Array, opened: readonly OpenedFrame[]): void {
+    const [first] = opened
+    if (!first || first.type === 'ack') this.link.settled?.(frame)
+    else this.#unanswered.set(first.sequence, frame)
+  }
+  #answer(sequence: number, refusal?: { readonly code: string; readonly message: string }): void {
+    const frame = this.#unanswered.get(sequence)
+    if (!frame) return
+    this.#unanswered.delete(sequence)
+    this.link.settled?.(frame, refusal)
+  }
+
+  #bad(error: unknown, frame?: Uint8Array): void {
     const code = codeOf(error)
+    if (frame && this.link.settled) {
+      this.#deps.guard.report({ entityId: undefined, peerId: undefined, address: this.link.address }, code)
+      this.link.settled(frame, { code, message: textOf(error) })
+      return
+    }
     this.#deps.guard.report(this.#origin, code)
     this.#deps.log.debug('bad frame', { peer: this.channel.peer, code })
     if (++this.#badFrames >= MAX_BAD_FRAMES || code === 'SESSION_EXPIRED' || code === 'NONCE_REUSE' || code === 'DOWNGRADE')
@@ -295,7 +317,7 @@ export class PeerLink {
     this.#deps.figures.received++
     const incoming: IncomingMessage = {
       ...{ id: messageId, from: this.channel.peer, type, body, priority: MESSAGE_TYPES[type] },
-      ...{ sentAt: message.sentAt, receivedAt: this.#deps.clock.now(), via: 'direct' }
+      ...{ sentAt: message.sentAt, receivedAt: this.#deps.clock.now(), via: this.link.via === 'http' ? 'http' : 'direct' }
     }
     return this.#deps.receive(incoming, bytes, error => this.#settled(sequence, error))
   }
@@ -312,12 +334,14 @@ export class PeerLink {
 
   /** A message is durable, or is not. What could not be stored is refused for now, so that the sender tries again. */
   #settled(sequence: number, error: unknown): undefined {
-    if (error === undefined) this.#acks.add(sequence)
-    else this.#acks.refuse(sequence, codeOf(error) === 'DISK_FULL' ? 'DISK_FULL' : 'INTERNAL')
+    if (error !== undefined) return this.#refuse(sequence, codeOf(error) === 'DISK_FULL' ? 'DISK_FULL' : 'INTERNAL')
+    this.#acks.add(sequence)
+    this.#answer(sequence)
     this.#ackSoon()
   }
   #refuse(sequence: number, code: string): undefined {
     this.#acks.refuse(sequence, code)
+    this.#answer(sequence, { code, message: 'the message was refused' })
     this.#ackSoon()
   }
   /** Once for all that are settled together. */
