@@ -24,8 +24,8 @@ import {
   TOPIC_MESSAGES_PER_SECOND,
   TOPIC_WINDOW_MS
 } from './limits.ts'
+import { RatedNames } from './rated.ts'
 import { nameOfTopic, topicOf } from './topics-name.ts'
-import { KeyedRates } from './topics-rates.ts'
 import { SeenMessages } from './topics-seen.ts'
 import type { Published, PublishOptions, PubSub, TopicEvents, TopicSigner, TopicStats, Topics, TopicView, Verdict } from './topics-types.ts'
 import { newUuid } from './uuid.ts'
@@ -59,14 +59,15 @@ class GossipTopics implements Topics {
   readonly #deps: TopicsDeps
   readonly #subscribed = new Set<string>()
   readonly #seen = new SeenMessages()
-  readonly #rates: KeyedRates
+  readonly #rates: RatedNames
   readonly #counts = { accepted: 0, ignored: 0, rejected: 0, published: 0 }
 
   constructor(deps: TopicsDeps, options: TopicsOptions) {
     this.#deps = deps
     this.events = new Emitter(cause => deps.log.warn('a listener threw', { cause }))
     const perSecond = options.messagesPerSecond ?? TOPIC_MESSAGES_PER_SECOND
-    this.#rates = new KeyedRates(deps.clock, perSecond, Math.max(perSecond, TOPIC_MESSAGES_BURST), MAX_RATED_AUTHORS)
+    const rate = { perSecond, burst: Math.max(perSecond, TOPIC_MESSAGES_BURST) }
+    this.#rates = new RatedNames(deps.clock, rate, MAX_RATED_AUTHORS)
   }
 
   subscribe(name = ''): void {
