@@ -4,6 +4,7 @@
  */
 import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request as requestPlain } from 'node:http'
 import { request as requestSecure, Agent as SecureAgent } from 'node:https'
+import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { equalBytes } from '../base/bytes.ts'
 import { codeOf, KithError } from '../base/errors.ts'
@@ -26,6 +27,7 @@ export class HttpCaller implements Disposable {
   readonly #url: URL
   readonly #pin: Uint8Array | undefined
   readonly #agent: Agent
+  readonly #checked = new WeakSet<Socket>()
 
   /** @throws BAD_URL */
   constructor(target: HttpTarget) {
@@ -74,14 +76,21 @@ export class HttpCaller implements Disposable {
     return this.#url.protocol === 'https:'
   }
 
+  /** Node forgets the certificate of a connection that is used again. */
+  #isRight(socket: Socket): boolean {
+    if (!this.#pin || this.#checked.has(socket)) return true
+    const key = pinOf((socket as TLSSocket).getPeerX509Certificate())
+    if (!key || !equalBytes(key, this.#pin)) return false
+    this.#checked.add(socket)
+    return true
+  }
+
   /** No byte of HTTP is sent before the other side is known to be the right one. */
   #whenTrusted(request: ClientRequest, send: () => void): void {
     request.once('socket', socket => {
       const check = (): void => {
         clearTimeout(timer)
-        const key = this.#pin && pinOf((socket as TLSSocket).getPeerX509Certificate())
-        if (this.#pin && !(key && equalBytes(key, this.#pin)))
-          request.destroy(new KithError('CERT_REJECTED', 'the TLS key is not the pinned one'))
+        if (!this.#isRight(socket)) request.destroy(new KithError('CERT_REJECTED', 'the TLS key is not the pinned one'))
         else send()
       }
       const late = (): void => void request.destroy(new KithError('PEER_UNREACHABLE', 'no connection in time'))
