@@ -37,5 +37,8 @@ export const messagingErrors = {
   TOO_MANY_HEADERS: 'an HTTP request has too many headers',
   HTTP_LISTEN: 'the port for messages over HTTP could not be opened',
   BAD_URL: 'not the address of a message server',
-  CERT_REJECTED: 'the TLS key of a message server is not the pinned one'
+  CERT_REJECTED: 'the TLS key of a message server is not the pinned one',
+  NO_PREKEY: 'the recipient has told no key to which messages could be sealed',
+  NO_ROUTE: 'nobody took a message that could not be delivered directly',
+  LOOP: 'an envelope came back to a peer that is carrying it'
 } as const

@@ -39,6 +39,8 @@ export const HANDLERS_AT_ONCE = 32
 export const MAX_UNCOMMITTED_BYTES: number = 4 * 1024 * 1024
 /** How often what is old is removed from disk. */
 export const PRUNE_INTERVAL_MS: number = 10 * 60_000
+/** Pause after a peer could not take a message for the moment. */
+export const PUT_OFF_MS = 5_000
 /** Links at a time; the one unused for longest makes room (threats CO16). */
 export const MAX_LINKS = 300
 /** Links that are being opened or greeted at a time. */
@@ -213,3 +215,27 @@ export const MAX_CIRCUITS = 1000
 export const STREAM_FRAME_BYTES: number = 64 * 1024
 /** Streams for messages that one peer may have open to us: one, and one that takes its place. */
 export const MAX_MESSAGE_STREAMS_PER_PEER = 4
+
+/** An envelope that we carry on (threats RT11): all attempts together, less so much for each peer that carried it before; a direct attempt. */
+export const CARRY_MS = 24_000
+export const CARRY_HOP_MS = 2_500
+export const CARRY_DIRECT_MS = 5_000
+/** Neighbours to which an envelope is offered when nobody better is known. */
+export const MAX_CARRY_NEIGHBOURS = 3
+/** Envelopes under way at a time, and those whose fate is remembered; the oldest is forgotten. */
+export const MAX_CARRIED_AT_ONCE = 64
+export const MAX_SEEN_ENVELOPES = 8192
+/** Bytes of envelopes that one peer may hand us in a second, and at once; and peers for which that is counted. */
+export const CARRY_BYTES_PER_SECOND: number = 2 * 1024 * 1024
+export const CARRY_BYTES_BURST: number = 16 * 1024 * 1024
+export const MAX_CARRY_PEERS = 1024
+/** A mailbox: envelopes of one owner (threats RT8), and bytes of all owners together; how often old ones are removed. */
+export const MAX_MAILBOX_ENVELOPES = 10_000
+export const MAX_MAILBOX_BYTES: number = 64 * 1024 * 1024
+export const MAX_MAILBOX_TOTAL_BYTES: number = 1024 * 1024 * 1024
+export const MAILBOX_PRUNE_MS: number = 10 * 60_000
+/** Bytes of envelopes in one answer to an owner that collects. */
+export const COLLECT_BYTES: number = 2 * 1024 * 1024
+/** A whole such answer: the bytes, one envelope of the largest size, and what names them; and how long it may take. */
+export const COLLECT_ANSWER_BYTES: number = 3 * 1024 * 1024 + 64 * 1024
+export const COLLECT_TIMEOUT_MS = 60_000
