@@ -22,5 +22,6 @@ export const agentErrors = {
   PROGRAM_FAILED: 'the program ended with an exit code that is not 0, or by a signal',
   PROGRAM_TIMEOUT: 'the program took longer than it may',
   PROGRAM_OUTPUT: 'the program wrote more than it may',
+  TASKS_CLOSED: 'tasks are being closed',
   NO_ANSWER: 'the peer did not answer in time'
 } as const

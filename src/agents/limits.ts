@@ -6,8 +6,8 @@ export const MAX_INLINE_BYTES: number = 256 * 1024
 export const MAX_VALUE_DEPTH = 56
 /** Name of a skill in characters. */
 export const MAX_SKILL_CHARS = 64
-/** Description of a task or a skill in bytes of UTF-8. */
-export const MAX_DESCRIPTION_BYTES = 8192
+/** Description of a task or a skill in characters. */
+export const MAX_DESCRIPTION_CHARS = 4096
 /** Idempotency key in characters. */
 export const MAX_KEY_CHARS = 128
 /** Note beside a progress, and text of an error, in characters. */
@@ -42,8 +42,7 @@ export const DEADLINE_SKEW_MS: number = 5 * 60 * 1000
 export const MAX_RUNS = 5
 /** Times that a task is offered, to whomever, before it is given up. */
 export const MAX_OFFERS = 100
-/** Skills of one node, and how many tasks of one may run at once. */
-export const MAX_SKILLS = 256
+/** Tasks of one skill that may run at once. */
 export const MAX_CONCURRENCY = 256
 /** Cancelled tasks whose delegation may still come: of one peer, and of all. */
 export const MAX_TOMBSTONES_PER_PEER = 64
@@ -62,11 +61,7 @@ export const WAKE_UP_INTERVAL_MS = 60_000
 export const MAX_WAKE_UP_PEERS = 1024
 /** Status reports and errors that are kept: one a peer, the latest. */
 export const MAX_STATUS_PEERS = 1024
-export const MAX_STATUS_BYTES = 8192
 export const MAX_KEPT_ERRORS = 256
-/** Entries in the answer to a discovery, and its bytes. */
-export const MAX_DISCOVERED = 20
-export const MAX_DISCOVERY_BYTES: number = 64 * 1024
 /** Questions of our own that wait for an answer. */
 export const MAX_QUESTIONS = 256
 /** How long we wait for an answer. */
@@ -80,3 +75,7 @@ export const MAX_STDERR_LINE_BYTES = 4096
 export const PROGRAM_TIMEOUT_MS: number = 10 * 60 * 1000
 /** Between SIGTERM and SIGKILL. */
 export const PROGRAM_GRACE_MS = 5000
+/** Grants with a rate whose use is remembered. */
+export const MAX_RATED = 4096
+/** How long a node that closes waits for skills that do not end when they are told to. */
+export const CLOSE_WAIT_MS = 8000

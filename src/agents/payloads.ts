@@ -6,7 +6,7 @@
  * | task_delegate | task_id, idempotency_key, skill, description, input? or input_file?, files?, priority, deadline, path       |
  * | task_progress | task_id, state (ASSIGNED or IN_PROGRESS), progress 0 to 1, note                                             |
  * | task_result   | task_id, giver, worker, skill, request_hash, state, output? or output_file?, error?, finished_at, signature |
- * | task_cancel   | task_id, reason                                                                                             |
+ * | task_cancel   | task_id, offer?: message_id of the task_delegate that is taken back, reason                                 |
  * | task_refuse   | task_id, error_code, error_message                                                                          |
  *
  * A file is {link, name, size}. `path` names the nodes that passed the task on, the sender last. Spec 001, docs/agents.md.
@@ -14,11 +14,26 @@
 import { utf8 } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
 import type { EntityId } from '../messaging/types.ts'
+import { looksLikeDid } from '../wire/did-key.ts'
 import type { Priority } from '../wire/message-types.ts'
-import { canonicalJson, isJsonObject, type Json, type JsonObject } from '../wire/strict-json.ts'
-import { badPayload, date, entity, hex, isEntity, list, member, number, object, text, uuid, word } from './fields.ts'
 import {
-  MAX_DESCRIPTION_BYTES,
+  badPayload,
+  entity,
+  errorCode,
+  hex,
+  integer,
+  list,
+  member,
+  number,
+  object,
+  optionalUuid,
+  text,
+  uuid,
+  word
+} from '../wire/payload-fields.ts'
+import { canonicalJson, isJsonObject, type Json, type JsonObject } from '../wire/strict-json.ts'
+import {
+  MAX_DESCRIPTION_CHARS,
   MAX_ERROR_CHARS,
   MAX_FILE_LINK_CHARS,
   MAX_FILE_NAME_CHARS,
@@ -98,7 +113,7 @@ export const delegateBody = (d: TaskDelegate): JsonObject => ({
 /** @throws BAD_PAYLOAD, TOO_LARGE */
 export function readDelegate(o: JsonObject): TaskDelegate {
   const path = list(o, 'path', MAX_PATH)
-  if (path.length === 0 || !path.every(p => typeof p === 'string' && isEntity(p))) throw badPayload('path', 'a list of did:keys')
+  if (path.length === 0 || !path.every(p => typeof p === 'string' && looksLikeDid(p))) throw badPayload('path', 'a list of did:keys')
   return {
     taskId: uuid(o, 'task_id'),
     ...readRequest(o),
@@ -121,7 +136,7 @@ export function readRequest(o: JsonObject): TaskRequest {
   return {
     idempotencyKey,
     skill,
-    description: text(o, 'description', MAX_DESCRIPTION_BYTES, ''),
+    description: text(o, 'description', MAX_DESCRIPTION_CHARS, ''),
     input,
     inputFile,
     files: list(o, 'files', MAX_TASK_FILES).map(readFile)
@@ -173,6 +188,15 @@ export function readOutcome(o: JsonObject): TaskOutcome {
   }
 }
 
+export const cancelBody = (taskId: string, offer: string, reason: string): JsonObject => ({ task_id: taskId, offer, reason })
+
+/** @throws BAD_PAYLOAD */
+export const readCancel = (o: JsonObject): { readonly taskId: string; readonly offer: string | undefined; readonly reason: string } => ({
+  taskId: uuid(o, 'task_id'),
+  offer: optionalUuid(o, 'offer'),
+  reason: text(o, 'reason', MAX_NOTE_CHARS, '')
+})
+
 export const refuseBody = (taskId: string, e: TaskError): JsonObject => ({ task_id: taskId, error_code: e.code, error_message: e.message })
 
 /** @throws BAD_PAYLOAD */
@@ -183,9 +207,7 @@ export const readRefuse = (o: JsonObject): { readonly taskId: string; readonly e
 
 /** A code and a text of a peer: the code is a word, the text is only shown. @throws BAD_PAYLOAD */
 export function readError(o: JsonObject, codeField: string, messageField: string): TaskError {
-  const code = text(o, codeField, 64)
-  if (!/^[A-Z][A-Z0-9_]*$/.test(code)) throw badPayload(codeField, 'an error code')
-  return { code, message: text(o, messageField, MAX_ERROR_CHARS, '') }
+  return { code: errorCode(o, codeField), message: text(o, messageField, MAX_ERROR_CHARS, '') }
 }
 
 /** Bytes of a value as canonical JSON. @throws BAD_PAYLOAD (no JSON, too deep), TOO_LARGE */
@@ -222,7 +244,15 @@ export function readFile(value: Json): TaskFile {
   if (!isJsonObject(value)) throw badPayload('a file', 'an object')
   const link = text(value, 'link', MAX_FILE_LINK_CHARS)
   if (link === '') throw badPayload('link', 'text')
-  const size = number(value, 'size', 0, Number.MAX_SAFE_INTEGER)
-  if (!Number.isInteger(size)) throw badPayload('size', 'an integer')
-  return { link, name: text(value, 'name', MAX_FILE_NAME_CHARS, ''), size }
+  return { link, name: text(value, 'name', MAX_FILE_NAME_CHARS, ''), size: integer(value, 'size', 0, Number.MAX_SAFE_INTEGER) }
+}
+
+/** `YYYY-MM-DDTHH:MM:SS(.mmm)Z` as ms since 1970. @throws BAD_PAYLOAD */
+function date(o: JsonObject, field: string): number {
+  const value = text(o, field, 24)
+  const ms = Date.parse(value)
+  const isDate = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z$/.test(value) && Number.isFinite(ms)
+  // Date.parse takes 30 February for 1 March.
+  if (!isDate || new Date(ms).toISOString().slice(0, 19) !== value.slice(0, 19)) throw badPayload(field, 'a date in UTC')
+  return ms
 }

@@ -8,10 +8,10 @@ import { sha256 } from '#hash'
 import { bytesToHex, hexToBytes, utf8 } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
 import type { EntityId } from '../messaging/types.ts'
+import { keyOfDid } from '../wire/did-key.ts'
+import { hex } from '../wire/payload-fields.ts'
 import { signedBytes } from '../wire/signed.ts'
 import { canonicalJson, type JsonObject } from '../wire/strict-json.ts'
-import { entityKey } from './entity-key.ts'
-import { hex } from './fields.ts'
 import { outcomeBody, requestBody, type TaskOutcome, type TaskRequest } from './payloads.ts'
 
 const DOMAIN = 'kith/task-result/1'
@@ -29,7 +29,8 @@ export async function signOutcome(outcome: TaskOutcome, sign: (bytes: Uint8Array
 export async function checkOutcome(body: JsonObject, worker: EntityId): Promise<void> {
   const signature = hexToBytes(hex(body, 'signature', 64))
   const { signature: _, message_id: __, ...rest } = body
-  if (!(await ed25519Verify(entityKey(worker), toSign(rest), signature)))
+  const key = keyOfDid(worker)
+  if (!key || !(await ed25519Verify(key, toSign(rest), signature)))
     throw new KithError('INVALID_SIGNATURE', 'the result is not signed by the worker')
 }
 
