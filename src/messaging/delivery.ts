@@ -166,14 +166,12 @@ export class Delivery implements AsyncDisposable {
 
   /** Does what can be done for a peer now. */
   #serve(peer: Peer): void {
-    if (this.#closing.signal.aborted) return
-    if (peer.link) return peer.link.pump()
-    if (peer.opening) return
-    if (peer.queue.isEmpty) return this.#forget(peer)
-    const now = this.#deps.clock.monotonic()
-    if (now < peer.retryAt) return this.#alarm.at(peer.retryAt)
+    if (this.#closing.signal.aborted || peer.opening) return
+    if (peer.link) peer.link.pump()
+    else if (peer.queue.isEmpty) this.#forget(peer)
+    else if (this.#deps.clock.monotonic() < peer.retryAt) this.#alarm.at(peer.retryAt)
     // When one ends the next is looked for.
-    if (this.#opening < MAX_OPENING) this.#track(this.#open(peer))
+    else if (this.#opening < MAX_OPENING) this.#track(this.#open(peer))
   }
 
   async #open(peer: Peer): Promise<void> {
@@ -297,11 +295,8 @@ export class Delivery implements AsyncDisposable {
     return {
       ...{ clock, log, guard, failpoint, queue: peer.queue, figures: peer.figures },
       onSent: m => outbox.onTheWay(peer.id, m),
-      onDelivered: all => {
-        outbox.delivered(all)
-        failpoint('delivered:committed')
-      },
-      onRefused: (m, code) => outbox.failed(m, { code, message: 'the recipient refused it' }),
+      onDelivered: all => outbox.delivered(peer.id, all),
+      onRefused: (m, code) => outbox.failed(peer.id, m, { code, message: 'the recipient refused it' }),
       receive: (message, bytes, settle) => {
         inbox.add(message, bytes, undefined, settle)
         return inbox.hasRoom ? undefined : inbox.room()

@@ -62,9 +62,9 @@ export class GroupCommit {
         for (const item of items) results.push(item.work())
       })
     } catch (error) {
-      if (items.length === 1) return items[0]!.reject(error)
       // One that fails must not take the others with it.
-      for (const item of items) this.#commit([item])
+      if (items.length > 1) for (const item of items) this.#commit([item])
+      else items[0]!.reject(error)
       return
     }
     for (const [i, item] of items.entries()) item.resolve(results[i] as never)

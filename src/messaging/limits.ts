@@ -239,3 +239,24 @@ export const COLLECT_BYTES: number = 2 * 1024 * 1024
 /** A whole such answer: the bytes, one envelope of the largest size, and what names them; and how long it may take. */
 export const COLLECT_ANSWER_BYTES: number = 3 * 1024 * 1024 + 64 * 1024
 export const COLLECT_TIMEOUT_MS = 60_000
+
+/** Groups: those that this node is in, members of one, and groups to which one peer may have brought us. */
+export const MAX_GROUPS = 256
+export const MAX_GROUP_MEMBERS = 256
+export const MAX_GROUPS_PER_PEER = 32
+/** Operations of one group that wait for others which they follow, and messages that wait for operations or a key; for so long. */
+export const MAX_WAITING_OPS = 256
+export const MAX_HELD_POSTS = 256
+export const MAX_HELD_POSTS_PER_MEMBER = 64
+export const HELD_POST_MS: number = 24 * 60 * 60_000
+/** Keys of one group that are kept; the oldest are forgotten. */
+export const MAX_GROUP_EPOCHS = 64
+/** Operations in one update of somebody who is not known as a member (yet). */
+export const MAX_STRANGER_OPS = 128
+/** Messages of one group that are kept. */
+export const MAX_GROUP_POSTS = 10_000
+/** Questions and answers about operations that one member lacks: in a minute, and at once. */
+export const GROUP_SYNCS_PER_MINUTE = 20
+export const GROUP_SYNCS_BURST = 20
+/** Wait before messages that the messenger could not take are given to it again. */
+export const GROUP_RETRY_MS = 30_000

@@ -63,8 +63,8 @@ class End implements MessageLink {
     if (this.closed.aborted) return
     const reader = this.#reader
     this.#reader = undefined
-    if (reader) return reader(frame)
-    this.#arrived.push(frame)
+    if (reader) reader(frame)
+    else this.#arrived.push(frame)
     if (this.#arrived.length >= AHEAD) this.#room ??= roomFor(() => (this.#room = undefined))
   }
   #end(): void {

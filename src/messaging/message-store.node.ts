@@ -14,7 +14,6 @@ import { MAX_FINISHED, MAX_INBOX, REMEMBER_IDS_MS } from './limits.ts'
 import { LANES, laneOf } from './priorities.ts'
 import type { MessageStore, NewOutgoing, OutboxRow, ReceivedRow, WaitingMessage, WaitingTotal } from './store.ts'
 import type { DeliveryState, EntityId, IncomingMessage, SentMessage } from './types.ts'
-import { bytesToUuid, uuidToBytes } from './uuid.ts'
 
 const SCHEMA = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -36,7 +35,6 @@ CREATE TABLE outbox (
   body BLOB
 );
 CREATE INDEX outbox_waiting ON outbox (peer, lane, seq) WHERE state < 2;
-CREATE INDEX outbox_expiry ON outbox (expires) WHERE state < 2;
 CREATE TABLE inbox (
   seq INTEGER PRIMARY KEY,
   peer INTEGER NOT NULL,
@@ -75,7 +73,6 @@ interface OutRow {
   readonly attempts: number
   readonly code: string | null
   readonly reason: string | null
-  readonly body: Uint8Array | null
 }
 interface InRow {
   readonly seq: number
@@ -90,7 +87,7 @@ interface InRow {
 }
 
 const OUT =
-  'SELECT seq, o.id, did, type, lane, state, bytes, created, expires, changed, attempts, code, reason, body FROM outbox o JOIN entities e ON e.id = o.peer'
+  'SELECT seq, o.id, did, type, lane, state, bytes, created, expires, changed, attempts, code, reason FROM outbox o JOIN entities e ON e.id = o.peer'
 const IN = 'SELECT seq, i.id, did, type, lane, sent, received, via, body FROM inbox i JOIN entities e ON e.id = i.peer'
 
 export interface MessageStoreDeps {
@@ -116,6 +113,9 @@ export class SqliteMessageStore implements MessageStore {
   /** Row numbers of entities, which are few. */
   readonly #peers = new Map<EntityId, number>()
   #isClosed = false
+  /** Rows are numbered here, so that nobody has to ask for the number of a new one. */
+  #outSeq: number
+  #inSeq: number
 
   constructor(db: Sqlite, deps: MessageStoreDeps) {
     this.#db = db
@@ -129,6 +129,8 @@ export class SqliteMessageStore implements MessageStore {
       }
     })
     this.#checkKey()
+    this.#outSeq = this.#top('outbox')
+    this.#inSeq = this.#top('inbox')
   }
 
   commit<T>(work: () => T): Promise<T> {
@@ -139,20 +141,20 @@ export class SqliteMessageStore implements MessageStore {
   addOutgoing(m: NewOutgoing): number | undefined {
     const id = uuidToBytes(m.id)
     const { changes } = this.#db.run(
-      'INSERT OR IGNORE INTO outbox (id, peer, type, lane, state, bytes, created, expires, changed, attempts, body) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?)',
-      ...[id, this.#peerOf(m.to), m.type, laneOf(m.priority), m.body.length, m.createdAt, m.expiresAt, m.createdAt],
+      'INSERT OR IGNORE INTO outbox (seq, id, peer, type, lane, state, bytes, created, expires, changed, attempts, body) VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?)',
+      ...[++this.#outSeq, id, this.#peerOf(m.to), m.type, laneOf(m.priority), m.body.length, m.createdAt, m.expiresAt, m.createdAt],
       this.#bodies.seal(m.body, id)
     )
-    return changes === 0 ? undefined : this.#lastRow()
+    return changes === 0 ? undefined : this.#outSeq
   }
 
-  setState(id: string, state: DeliveryState, changedAt: number, attempts: number, reason: SentMessage['reason']): OutboxRow | undefined {
+  setState(seq: number, state: DeliveryState, changedAt: number, attempts: number, reason: SentMessage['reason']): boolean {
     const number = STATES.indexOf(state)
     const { changes } = this.#db.run(
-      `UPDATE outbox SET state = ?, changed = ?, attempts = ?, code = ?, reason = ?, body = iif(? >= ${FIRST_ENDED}, NULL, body) WHERE id = ? AND state < ${FIRST_ENDED}`,
-      ...[number, changedAt, attempts, reason?.code ?? null, reason?.message ?? null, number, uuidToBytes(id)]
+      `UPDATE outbox SET state = ?, changed = ?, attempts = ?, code = ?, reason = ?, body = iif(? >= ${FIRST_ENDED}, NULL, body) WHERE seq = ? AND state < ${FIRST_ENDED}`,
+      ...[number, changedAt, attempts, reason?.code ?? null, reason?.message ?? null, number, seq]
     )
-    return changes === 0 ? undefined : this.outgoing(id)
+    return changes > 0
   }
 
   outgoing(id: string): OutboxRow | undefined {
@@ -166,7 +168,7 @@ export class SqliteMessageStore implements MessageStore {
     const peer = this.#knownPeer(to)
     if (peer === undefined) return []
     return this.#db
-      .all<OutRow>(
+      .all<OutRow & { readonly body: Uint8Array | null }>(
         `SELECT seq, id, type, lane, state, bytes, created, attempts, body FROM outbox WHERE peer = ? AND lane = ? AND seq > ? AND state < ${FIRST_ENDED} ORDER BY seq LIMIT ?`,
         ...[peer, laneOf(priority), after, limit]
       )
@@ -187,11 +189,11 @@ export class SqliteMessageStore implements MessageStore {
   addReceived(m: IncomingMessage): number | undefined {
     const id = uuidToBytes(m.id)
     const { changes } = this.#db.run(
-      'INSERT OR IGNORE INTO inbox (peer, id, type, lane, sent, received, via, done, body) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)',
-      ...[this.#peerOf(m.from), id, m.type, laneOf(m.priority), m.sentAt, m.receivedAt, m.via],
+      'INSERT OR IGNORE INTO inbox (seq, peer, id, type, lane, sent, received, via, done, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)',
+      ...[++this.#inSeq, this.#peerOf(m.from), id, m.type, laneOf(m.priority), m.sentAt, m.receivedAt, m.via],
       this.#bodies.seal(utf8(JSON.stringify(m.body)), id)
     )
-    return changes === 0 ? undefined : this.#lastRow()
+    return changes === 0 ? undefined : this.#inSeq
   }
   setDone(seq: number): void {
     this.#db.run('UPDATE inbox SET done = 1 WHERE seq = ?', seq)
@@ -215,8 +217,7 @@ export class SqliteMessageStore implements MessageStore {
   }
 
   prune(now: number): void {
-    const top = (table: string): number => this.#db.get<{ n: number | null }>(`SELECT max(seq) AS n FROM ${table}`)?.n ?? 0
-    const [inbox, outbox] = [top('inbox') - MAX_INBOX, top('outbox') - MAX_FINISHED]
+    const [inbox, outbox] = [this.#inSeq - MAX_INBOX, this.#outSeq - MAX_FINISHED]
     this.#db.run(
       'DELETE FROM inbox WHERE seq IN (SELECT seq FROM inbox WHERE seq <= ? AND received < ? LIMIT ?)',
       ...[inbox, now - REMEMBER_IDS_MS, PRUNE_ROWS]
@@ -239,8 +240,8 @@ export class SqliteMessageStore implements MessageStore {
     this.#db[Symbol.dispose]()
   }
 
-  #lastRow(): number {
-    return this.#db.get<{ n: number }>('SELECT last_insert_rowid() AS n')!.n
+  #top(table: 'inbox' | 'outbox'): number {
+    return this.#db.get<{ n: number | null }>(`SELECT max(seq) AS n FROM ${table}`)?.n ?? 0
   }
 
   #knownPeer(did: EntityId): number | undefined {
@@ -275,6 +276,13 @@ function outboxRow(row: OutRow): OutboxRow {
   const reason = row.code === null || row.code === undefined ? undefined : { code: row.code, message: row.reason ?? '' }
   const state = STATES[row.state]!
   return { seq, id: bytesToUuid(row.id), to, type, state, reason, createdAt, changedAt, attempts, priority: LANES[lane]!, expiresAt, bytes }
+}
+
+/** By Buffer, which does it natively. */
+const uuidToBytes = (text: string): Uint8Array => Buffer.from(text.replaceAll('-', ''), 'hex')
+function bytesToUuid(bytes: Uint8Array): string {
+  const hex = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }
 
 const NONCE_BYTES = 12

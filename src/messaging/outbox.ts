@@ -37,6 +37,9 @@ export interface OutboxDeps {
   readonly onEnded: (to: EntityId, id: string) => void
 }
 
+/** What is needed of a message that ends. */
+type Ending = Pick<OutboxRow, 'seq' | 'id' | 'to' | 'type' | 'bytes' | 'createdAt' | 'attempts'>
+
 interface Total {
   messages: number
   bytes: number
@@ -107,7 +110,7 @@ export class Outbox {
     if (!row || hasEnded(row.state)) return false
     const reason = { code: 'CANCELLED', message: 'taken back by the sender' }
     this.#deps.onEnded(row.to, id)
-    this.#end(() => [this.#setState(id, 'failed', row.attempts, reason)])
+    this.#end([row], 'failed', reason)
     return true
   }
 
@@ -131,28 +134,32 @@ export class Outbox {
     })
   }
   /** The recipient has them on disk. */
-  delivered(messages: readonly WaitingMessage[]): void {
+  delivered(to: EntityId, messages: readonly WaitingMessage[]): void {
     this.#end(
-      () => messages.map(m => this.#setState(m.id, 'delivered', m.attempts + 1, undefined)),
+      messages.map(m => this.#ending(to, m)),
+      'delivered',
+      undefined,
       'delivered:in-transaction',
       'delivered:committed'
     )
   }
   /** The recipient does not want one, and never will. */
-  failed(m: WaitingMessage, reason: NonNullable<SentMessage['reason']>): void {
-    this.#end(() => [this.#setState(m.id, 'failed', m.attempts + 1, reason)], undefined, 'failed:committed')
+  failed(to: EntityId, m: WaitingMessage, reason: NonNullable<SentMessage['reason']>): void {
+    this.#end([this.#ending(to, m)], 'failed', reason, undefined, 'failed:committed')
   }
   /** Somebody has taken it durably and brings it on. */
   async relayed(m: WaitingMessage): Promise<void> {
-    const row = await this.#deps.store.commit(() => this.#setState(m.id, 'relayed', m.attempts + 1, undefined))
-    this.#deps.failpoint('relayed:committed')
+    const { store, clock, failpoint } = this.#deps
+    const isNew = await store.commit(() => store.setState(m.seq, 'relayed', clock.now(), m.attempts + 1, undefined))
+    failpoint('relayed:committed')
+    const row = isNew ? store.outgoing(m.id) : undefined
     if (row) this.#tell(row)
   }
   /** Delivered messages that are known by their id alone: a receipt for what was sealed. */
   receipt(from: EntityId, ids: readonly string[]): void {
-    const own = ids.filter(id => this.#deps.store.outgoing(id)?.to === from)
-    for (const id of own) this.#deps.onEnded(from, id)
-    this.#end(() => own.map(id => this.#setState(id, 'delivered', 1, undefined)))
+    const rows = ids.flatMap(id => this.#deps.store.outgoing(id) ?? []).filter(r => r.to === from && !hasEnded(r.state))
+    for (const { id } of rows) this.#deps.onEnded(from, id)
+    this.#end(rows, 'delivered', undefined)
   }
 
   /** Ends what has waited for too long. @returns when to look again (wall clock); undefined: nothing waits */
@@ -161,7 +168,7 @@ export class Outbox {
     const due = store.expired(clock.now(), EXPIRE_AT_ONCE).filter(r => !this.#onTheWay.has(r.id))
     const reason = { code: 'EXPIRED', message: 'it was not delivered in time' }
     for (const row of due) onEnded(row.to, row.id)
-    if (due.length > 0) this.#end(() => due.map(r => this.#setState(r.id, 'failed', r.attempts, reason)))
+    this.#end(due, 'failed', reason)
     return store.nextExpiry()
   }
 
@@ -232,30 +239,37 @@ export class Outbox {
     this.#deps.onQueued(to, { seq, id, type, priority, bytes: body.length, createdAt, attempts: 0, relayed: false, body }, expiresAt)
   }
 
-  #setState(id: string, state: DeliveryState, attempts: number, reason: SentMessage['reason']): OutboxRow | undefined {
-    return this.#deps.store.setState(id, state, this.#deps.clock.now(), attempts, reason)
+  #ending(to: EntityId, m: WaitingMessage): Ending {
+    const { seq, id, type, bytes, createdAt } = m
+    return { seq, id, to, type, bytes, createdAt, attempts: m.attempts + 1 }
   }
 
   /** Makes an end of some messages durable, then takes them off the counts and tells. A failure leaves them as they were: they are tried again. */
-  #end(change: () => (OutboxRow | undefined)[], inside?: FailpointName, after?: FailpointName): void {
-    const { store, failpoint, log } = this.#deps
-    store
-      .commit(() => {
-        if (inside) failpoint(inside)
-        return change()
-      })
-      .then(
-        rows => {
-          if (after) failpoint(after)
-          for (const row of rows) {
-            if (!row) continue
-            this.#onTheWay.delete(row.id)
-            this.#count(row.to, -1, -row.bytes)
-            this.#tell(row)
-          }
-        },
-        (cause: unknown) => log.error('the end of a message could not be written', { code: codeOf(cause), cause })
-      )
+  #end(
+    messages: readonly Ending[],
+    state: 'delivered' | 'failed',
+    reason: SentMessage['reason'],
+    inside?: FailpointName,
+    after?: FailpointName
+  ): void {
+    if (messages.length === 0) return
+    const { store, failpoint, log, clock } = this.#deps
+    const changedAt = clock.now()
+    const change = (): boolean[] => {
+      if (inside) failpoint(inside)
+      return messages.map(m => store.setState(m.seq, state, changedAt, m.attempts, reason))
+    }
+    const told = (isNew: readonly boolean[]): void => {
+      if (after) failpoint(after)
+      for (const [i, m] of messages.entries()) {
+        if (!isNew[i]) continue
+        this.#onTheWay.delete(m.id)
+        this.#count(m.to, -1, -m.bytes)
+        this.#tell({ ...m, state, reason, changedAt })
+      }
+    }
+    const failed = (cause: unknown): void => log.error('the end of a message could not be written', { code: codeOf(cause), cause })
+    store.commit(change).then(told, failed)
   }
 
   #view(row: OutboxRow): SentMessage {

@@ -14,7 +14,7 @@ import { SendWindow } from './bandwidth.ts'
 import type { Channel, OpenedFrame, SealedFrame } from './channel.ts'
 import type { Failpoint } from './failpoints.ts'
 import type { Guard, Origin } from './guard.ts'
-import { ACK_TIMEOUT_MS, HEARTBEAT_MS, MAX_BAD_FRAMES, MAX_UNACKED, MISSED_HEARTBEATS, SEND_AHEAD_BYTES } from './limits.ts'
+import { ACK_TIMEOUT_MS, HEARTBEAT_MS, MAX_BAD_FRAMES, MAX_UNACKED, MISSED_HEARTBEATS, PUT_OFF_MS, SEND_AHEAD_BYTES } from './limits.ts'
 import type { MessageLink } from './link.ts'
 import type { PeerFigures } from './peer-figures.ts'
 import type { PeerQueue } from './peer-queue.ts'
@@ -78,8 +78,9 @@ export class PeerLink {
   /** Frames by sequence whose link wants to know what became of them. */
   readonly #unanswered = new Map<number, Uint8Array>()
   #heartbeats = 0
-  /** Refused for the moment: they go back to the queue when the link ends or a while has passed. */
+  /** Refused for the moment: they go back to the queue after a pause, or when the link ends. */
   #putOff: WaitingMessage[] = []
+  #putOffUntil = 0
 
   constructor(deps: PeerLinkDeps, link: MessageLink, channel: Channel, openedByUs: boolean) {
     const now = deps.clock.monotonic()
@@ -165,7 +166,9 @@ export class PeerLink {
       this.#saidAt = now
       void this.sayNow('heartbeat', { sequence: this.#heartbeats++ })
     }
-    return Math.min(this.#saidAt + HEARTBEAT_MS, oldest ? oldest.sentAt + ACK_TIMEOUT_MS : Number.POSITIVE_INFINITY)
+    const never = Number.POSITIVE_INFINITY
+    const putOff = this.#putOff.length > 0 ? this.#putOffUntil : never
+    return Math.min(this.#saidAt + HEARTBEAT_MS, oldest ? oldest.sentAt + ACK_TIMEOUT_MS : never, putOff)
   }
 
   async #sendAll(): Promise<void> {
@@ -255,7 +258,11 @@ export class PeerLink {
     figures.bytesIn += frame.length
     // Who carries frames of anybody has its own limits, and what comes over it is not yet the peer's.
     const refused = this.link.settled ? undefined : guard.admit(this.#origin, undefined, frame.length)
-    if (refused !== undefined) return this.end(new KithError('RATE_LIMITED', 'the peer sends too much', { code: refused }))
+    if (refused !== undefined) {
+      this.link.settled?.(frame, { code: refused, message: 'too much' })
+      this.end(new KithError('RATE_LIMITED', 'the peer sends too much', { code: refused }))
+      return
+    }
     let opened: readonly OpenedFrame[]
     try {
       const eventual = this.channel.open(frame)
@@ -382,12 +389,14 @@ export class PeerLink {
 
   #refused(message: WaitingMessage | undefined, code: string, now: number): void {
     if (!message) return
-    if (!PASSING.has(code)) return this.#deps.onRefused(message, code)
-    this.#putOff.push(message)
-    this.#deps.wakeAt(now + HEARTBEAT_MS)
+    if (PASSING.has(code)) {
+      this.#putOff.push(message)
+      this.#putOffUntil = now + PUT_OFF_MS
+      this.#deps.wakeAt(this.#putOffUntil)
+    } else this.#deps.onRefused(message, code)
   }
-  #resumePutOff(_now: number): void {
-    if (this.#putOff.length === 0) return
+  #resumePutOff(now: number): void {
+    if (this.#putOff.length === 0 || now < this.#putOffUntil) return
     this.#deps.queue.putBack(this.#putOff.splice(0))
     this.pump()
   }

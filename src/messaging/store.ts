@@ -58,8 +58,8 @@ export interface MessageStore extends Disposable {
 
   /** @returns the row's seq; undefined when there is a message with this id already */
   addOutgoing(message: NewOutgoing): number | undefined
-  /** Ends or changes one of our own. @returns the row as it is then; undefined when it is not known or has ended already */
-  setState(id: string, state: DeliveryState, changedAt: number, attempts: number, reason: SentMessage['reason']): OutboxRow | undefined
+  /** Ends or changes one of our own. @returns false when it is not known or has ended already */
+  setState(seq: number, state: DeliveryState, changedAt: number, attempts: number, reason: SentMessage['reason']): boolean
   outgoing(id: string): OutboxRow | undefined
   outbox(limit: number): OutboxRow[]
   /** What is not delivered yet for `to` in one lane, oldest first, with seq above `after`. */

@@ -11,6 +11,7 @@ import { memoryLinkPair, type Tamper } from '../../src/messaging/link-memory.ts'
 import { openMessageStore } from '../../src/messaging/message-store.node.ts'
 import { type MessengerDeps, type OpenMessenger, openMessenger } from '../../src/messaging/messenger.ts'
 import { sessionChannels } from '../../src/messaging/session-channel.ts'
+import { pooledRandom } from '../../src/platform/random-pool.ts'
 import { openSessions } from '../../src/session/sessions.ts'
 import type { SessionSelf } from '../../src/session/types.ts'
 import { didOfKey } from '../../src/wire/did-key.ts'
@@ -19,6 +20,9 @@ import type { JsonObject } from '../../src/wire/strict-json.ts'
 export const NETWORK = '0123456789abcdef'
 
 export const seedOf = (name: string): Buffer => createHash('sha256').update(name).digest()
+
+/** Of the libp2p key. */
+export const peerSeedOf = (name: string): Buffer => seedOf(`${name} libp2p`)
 
 /** An instance's keys, always the same for one name. */
 export async function selfOf(name: string): Promise<SessionSelf> {
@@ -56,7 +60,7 @@ export class MemoryNetwork {
   async open(folder: string, name: string, options: Partial<MessengerDeps> = {}): Promise<TestPeer> {
     const self = await selfOf(name)
     const { clock } = this
-    const sessions = openSessions({ clock, random: randomBytes, self, network: NETWORK })
+    const sessions = openSessions({ clock, random: pooledRandom(randomBytes), self, network: NETWORK })
     const store = openMessageStore(join(folder, name, 'messages.db'), { storageKey: seedOf(`${name} storage`) })
     const deps: MessengerDeps = {
       ...{ clock, random: randomBytes, log: silentLogger, store, channels: sessionChannels(sessions) },
