@@ -1,7 +1,7 @@
 /**
- * The body of an answer: read from the share into two pooled buffers, one being written while the next is read. Each piece of a
- * chunk is admitted just before it is written, so that what is charged is what was offered; when credit ends in the middle the
- * connection is cut, and the client meets the 402 with its next request.
+ * The body of an answer: read from the share into two pooled buffers, one being written while the next is read. Each chunk of a
+ * piece is admitted just before the piece is written, so that what is charged is what was offered; when credit ends in the middle, what
+ * was admitted is written and the connection is cut, and the client meets the 402 with its next request.
  */
 import type { ServerResponse } from 'node:http'
 import { KithError } from '../../base/errors.ts'
@@ -21,11 +21,11 @@ interface BodyDeps {
   readonly writeStallMs: number
 }
 
-/** A part of one chunk, or of several of a free file, read into a buffer. */
+/** A part of one chunk or of several, read into a buffer. */
 interface Piece {
-  /** The first. */
-  readonly chunk: number
-  readonly length: number
+  readonly at: number
+  /** Shortened to what was admitted. */
+  length: number
   readonly buffer: Uint8Array<ArrayBuffer>
 }
 
@@ -43,6 +43,8 @@ export class Body implements AsyncDisposable {
   readonly #end: number
   #at: number
   #first: Piece | undefined
+  /** Why the rest of the piece at hand, and all that follows, is not served. */
+  #refusal: string | undefined
   #reading: Promise<Piece> | undefined
 
   constructor(deps: BodyDeps, share: Share, customer: Customer | undefined, range: ByteRange, res: ServerResponse) {
@@ -60,7 +62,7 @@ export class Body implements AsyncDisposable {
   /** Reads and admits the first piece, before anything is promised. @returns why it is refused @throws FILE_CHANGED */
   async prepare(): Promise<string | undefined> {
     this.#first = await this.#read()
-    return this.#admit(this.#first)
+    return (await this.#admit(this.#first)) ? undefined : this.#refusal
   }
 
   /** Writes everything; returns when the last byte is with the kernel, or cuts the connection when a later piece is refused. */
@@ -81,9 +83,10 @@ export class Body implements AsyncDisposable {
       waiting = false
       if (!written) return
       pool.give(piece.buffer)
+      if (this.#refusal !== undefined) return void this.#res.destroy()
       piece = await this.#reading
       this.#reading = undefined
-      if (piece && (await this.#admit(piece)) !== undefined) {
+      if (piece && !(await this.#admit(piece))) {
         pool.give(piece.buffer)
         return void this.#res.destroy()
       }
@@ -107,19 +110,32 @@ export class Body implements AsyncDisposable {
     this.#at += length
     const buffer = this.#deps.pool.take()
     await this.#share.read(at, length, buffer.length === length ? buffer : buffer.subarray(0, length))
-    return { chunk, length, buffer }
+    return { at, length, buffer }
   }
 
-  /** Paid chunks are charged one by one, just before they are written; a piece of a free file goes on through the chunks that are here. */
+  /** A piece goes on through the chunks that are here. */
   #endOfPiece(chunk: number): number {
-    const { grid, pricePerMb } = this.#share
+    const { grid } = this.#share
     let next = chunk + 1
-    if (pricePerMb === 0n) while (next * grid.chunkBytes < this.#at + READ_BYTES && next < grid.count && this.#share.has(next)) next++
+    while (next * grid.chunkBytes < this.#at + READ_BYTES && next < grid.count && this.#share.has(next)) next++
     return next * grid.chunkBytes
   }
 
-  #admit(piece: Piece): Promise<string | undefined> {
-    return this.#deps.gate.admit(this.#share, this.#customer, piece.chunk, piece.length, this.#gone.signal)
+  /** Asks for a piece: chunk by chunk when it is paid for, so that credit is used to its last whole chunk. @returns whether any of it may be written */
+  async #admit(piece: Piece): Promise<boolean> {
+    const { grid, pricePerMb } = this.#share
+    for (let done = 0; done < piece.length; ) {
+      const at = piece.at + done
+      const chunk = Math.floor(at / grid.chunkBytes)
+      const n = pricePerMb === 0n ? piece.length : Math.min(piece.length - done, (chunk + 1) * grid.chunkBytes - at)
+      this.#refusal = await this.#deps.gate.admit(this.#share, this.#customer, chunk, n, this.#gone.signal)
+      if (this.#refusal !== undefined) {
+        piece.length = done
+        return done > 0
+      }
+      done += n
+    }
+    return true
   }
 
   /** Resolves when the kernel has the bytes (true) or the connection is gone (false; the buffer is then left to the collector). */
