@@ -72,6 +72,8 @@ export class PartFile implements AsyncDisposable {
   readonly #journalPath: string
   readonly #data: number
   readonly #journal: number
+  /** Bytes of whole lines: nobody else writes to it. */
+  #journalBytes: number
   readonly #lock: FileLock
   #records: number
   #uncovered = 0
@@ -95,6 +97,7 @@ export class PartFile implements AsyncDisposable {
     this.#journalPath = journalPath
     this.#data = open.data
     this.#journal = open.journal
+    this.#journalBytes = fstatSync(open.journal).size
     this.#lock = open.lock
   }
 
@@ -171,15 +174,17 @@ export class PartFile implements AsyncDisposable {
   /** All of the line or nothing: a part of one would make the journal unreadable together with what is appended later. */
   #append(line: string): void {
     const bytes = Buffer.from(line)
-    const { size } = fstatSync(this.#journal)
     let cause: unknown
     try {
-      if (writeSync(this.#journal, bytes) === bytes.length) return
+      if (writeSync(this.#journal, bytes) === bytes.length) {
+        this.#journalBytes += bytes.length
+        return
+      }
     } catch (error) {
       if (!FULL.has((error as NodeJS.ErrnoException).code ?? '')) throw error
       cause = error
     }
-    ftruncateSync(this.#journal, size)
+    ftruncateSync(this.#journal, this.#journalBytes)
     throw new KithError('DISK_FULL', 'no space left for the record of the download', {}, { cause })
   }
 }
