@@ -104,7 +104,11 @@ async function main(): Promise<void> {
   const [mib, runs] = [Number(options.mib), Number(options.runs)]
   const names = positionals.length > 0 ? positionals : NAMES
   const unknown = names.find(n => !NAMES.includes(n))
-  if (unknown !== undefined) throw new Error(`no benchmark ${unknown}: ${NAMES.join(' ')}`)
+  if (unknown !== undefined) {
+    say(`no benchmark ${unknown}; there are: ${NAMES.join(' ')}`)
+    process.exitCode = 2
+    return
+  }
   const machine = {
     cpu: `${cpus().length} × ${cpus()[0]?.model ?? '?'}`,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
