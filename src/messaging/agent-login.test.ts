@@ -91,7 +91,7 @@ test('whoever has not the key, signs for another channel or skips a step is refu
     refused('INVALID_SIGNATURE')
   )
   const attempt = async (...steps: ((nonce: Uint8Array) => LoginStep | Promise<LoginStep>)[]): Promise<string | undefined> => {
-    await using stream = await net.streamsOf('M').open({ peerId: 'B' }, '', { maxFrameBytes: 0, signal: AbortSignal.timeout(5000) })
+    await using stream = await net.streamsOf('M').open({ peerId: 'B' }, '', { maxFrameBytes: 0, signal: AbortSignal.timeout(30_000) })
     let nonce = new Uint8Array(32)
     for (const step of steps) {
       await stream.send(encode(loginStep, await step(nonce)))
@@ -115,7 +115,7 @@ test('whoever has not the key, signs for another channel or skips a step is refu
   assert.equal(await attempt(() => ({ kind: 'connect', body: { agentId, publicKey: thief.publicKey } })), 'IDENTITY_MISMATCH')
   const stale = new Uint8Array(32).fill(1)
   assert.equal(await attempt(connect, () => respond('M', 'B')(stale)), 'INVALID_SIGNATURE', 'an older nonce')
-  await using stream = await net.streamsOf('M').open({ peerId: 'B' }, '', { maxFrameBytes: 0, signal: AbortSignal.timeout(5000) })
+  await using stream = await net.streamsOf('M').open({ peerId: 'B' }, '', { maxFrameBytes: 0, signal: AbortSignal.timeout(30_000) })
   await stream.send(Uint8Array.of(9, 9, 9))
   assert.deepEqual(await frame(stream), { kind: 'refused', body: { code: 'MALFORMED', message: '' } })
   assert.deepEqual([b.agentsOf('A'), b.agentsOf('M'), b.peersOf(agentId)], [[], [], []])
@@ -170,7 +170,7 @@ test('over libp2p: the login ends with the connection', async t => {
   const [a, b] = [await open(), await open()]
   a.gate.allow(b.host.addresses()[0]!, 'user')
   const id = await a.logins.login({ peerId: b.host.peerId, addresses: b.host.addresses() }, new TestSigner())
-  await eventually('it is known', () => b.logins.agentsOf(a.host.peerId)[0] === id)
+  await eventually('it is known', () => b.logins.agentsOf(a.host.peerId)[0] === id, 30_000)
   await a.host[Symbol.asyncDispose]()
-  await eventually('it is forgotten', () => b.logins.agentsOf(a.host.peerId).length === 0, 10_000)
+  await eventually('it is forgotten', () => b.logins.agentsOf(a.host.peerId).length === 0, 30_000)
 })
