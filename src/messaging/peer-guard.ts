@@ -23,7 +23,7 @@ export interface PeerGuardDeps {
 }
 
 type Rated = keyof typeof limits.TYPE_RATES
-/** Wake-ups and handshakes are few for everybody (threats TA3, HS9). */
+/** Wake-ups and handshakes are few for everybody (threats TA3). */
 const ALWAYS: ReadonlySet<MessageType> = new Set(['handshake', 'handshake_ack', 'handshake_confirm', 'wake_up'])
 const perMinute = (n: number): number => n / 60
 
