@@ -58,6 +58,7 @@ export class Courier {
     const ttlMs = until - this.#board.now()
     const made = owed.task === undefined ? { body: JSON.parse(owed.body) as JsonObject } : row && (await this.#compose(owed, row))
     if (made && ttlMs > 0) await messenger.send({ id, to, type, ttlMs, ...made })
+    if (type === 'task_result') this.#deps.failpoint?.('task:told')
     store.write(() => store.settle(id))
   }
 
