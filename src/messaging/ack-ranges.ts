@@ -1,5 +1,6 @@
 /** Sequence numbers that are acknowledged, as ranges: [1, 2, 3, 7] is [[1, 3], [7, 7]]. */
 import { KithError } from '../base/errors.ts'
+import { isUuidV4 } from '../wire/secure-message.ts'
 import { isJsonObject, type Json, type JsonObject } from '../wire/strict-json.ts'
 import { MAX_ACK_RANGES, MAX_ACK_REFUSALS, MAX_CODE_CHARS } from './limits.ts'
 
@@ -10,6 +11,8 @@ export interface Refusal {
 export interface Ack {
   readonly ranges: readonly (readonly [number, number])[]
   readonly refused: readonly Refusal[]
+  /** message_ids of what came without a session and is durable. */
+  readonly receipts: readonly string[]
 }
 
 /** What is to be acknowledged next. Bounded by what the other side may have unacknowledged. */
@@ -40,14 +43,15 @@ export class AckBook {
       else ranges.push([s, s])
     }
     this.#sequences = sequences.slice(at)
-    return { ranges, refused: this.#refused.splice(0, MAX_ACK_REFUSALS) }
+    return { ranges, refused: this.#refused.splice(0, MAX_ACK_REFUSALS), receipts: [] }
   }
 }
 
 export function ackBody(ack: Ack): JsonObject {
   return {
     ranges: ack.ranges.map(([first, last]) => [first, last]),
-    refused: ack.refused.map(r => ({ sequence_num: r.sequence, error_code: r.code }))
+    refused: ack.refused.map(r => ({ sequence_num: r.sequence, error_code: r.code })),
+    ...(ack.receipts.length > 0 && { message_ids: ack.receipts })
   }
 }
 
@@ -55,9 +59,11 @@ const isSequence = (n: Json | undefined): n is number => Number.isSafeInteger(n)
 
 /** @throws BAD_PAYLOAD */
 export function readAck(body: JsonObject): Ack {
-  const { ranges, refused = [] } = body
+  const { ranges, refused = [], message_ids: receipts = [] } = body
+  if (!Array.isArray(receipts) || receipts.length > MAX_ACK_RANGES || !receipts.every(isUuidV4)) return bad()
   if (!Array.isArray(ranges) || ranges.length > MAX_ACK_RANGES || !Array.isArray(refused) || refused.length > MAX_ACK_REFUSALS) return bad()
   return {
+    receipts: receipts as readonly string[],
     ranges: ranges.map((r: Json) => {
       if (!Array.isArray(r) || r.length !== 2 || !isSequence(r[0]) || !isSequence(r[1]) || r[0] > r[1]) return bad()
       return [r[0], r[1]] as const

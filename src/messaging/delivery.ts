@@ -11,6 +11,7 @@ import type { MessageType } from '../wire/message-types.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
 import { Alarm } from './alarm.ts'
 import type { Channel, Channels } from './channel.ts'
+import type { ChunkReceiver } from './chunk-receiver.ts'
 import type { Failpoint } from './failpoints.ts'
 import type { Guard } from './guard.ts'
 import type { Inbox } from './inbox.ts'
@@ -42,6 +43,7 @@ export interface DeliveryDeps {
   readonly events: Emitter<MessengerEvents>
   readonly outbox: Outbox
   readonly inbox: Inbox
+  readonly chunks: ChunkReceiver
   /** Tries to hand a message to somebody who brings it on. @returns whether it is taken durably */
   readonly carry: ((to: EntityId, message: WaitingMessage, signal: AbortSignal) => Promise<boolean>) | undefined
 }
@@ -296,9 +298,12 @@ export class Delivery implements AsyncDisposable {
       ...{ clock, log, guard, failpoint, queue: peer.queue, figures: peer.figures },
       onSent: m => outbox.onTheWay(peer.id, m),
       onDelivered: all => outbox.delivered(peer.id, all),
+      onReceipt: ids => outbox.receipt(peer.id, ids),
+      chunks: this.#deps.chunks,
+      hasReceived: id => this.#deps.store.hasReceived(peer.id, id),
       onRefused: (m, code) => outbox.failed(peer.id, m, { code, message: 'the recipient refused it' }),
       receive: (message, bytes, settle) => {
-        inbox.add(message, bytes, undefined, settle)
+        inbox.add(message, bytes, settle)
         return inbox.hasRoom ? undefined : inbox.room()
       },
       wakeAt: due => this.#alarm.at(due)

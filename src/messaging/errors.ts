@@ -40,5 +40,12 @@ export const messagingErrors = {
   CERT_REJECTED: 'the TLS key of a message server is not the pinned one',
   NO_PREKEY: 'the recipient has told no key to which messages could be sealed',
   NO_ROUTE: 'nobody took a message that could not be delivered directly',
-  LOOP: 'an envelope came back to a peer that is carrying it'
+  LOOP: 'an envelope came back to a peer that is carrying it',
+  NOT_MEMBER: 'only members take part in a group',
+  UNKNOWN_GROUP: 'there is no such group here',
+  GROUP_FULL: 'as many changes or members as a group may have',
+  TOO_MANY_GROUPS: 'this node is in as many groups as it may be',
+  BAD_GROUP_NAME: 'a group has a name of 1 to 128 bytes without control characters',
+  BAD_GROUP_OP: 'an operation does not belong to the log of its group',
+  STILL_MEMBER: 'a group is forgotten only after it was left'
 } as const

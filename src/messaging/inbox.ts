@@ -5,7 +5,7 @@
 import type { Emitter } from '../base/events.ts'
 import type { Failpoint, PlantedBug } from './failpoints.ts'
 import type { Handlers } from './handlers.ts'
-import { MAX_UNCOMMITTED_BYTES, REMEMBER_NONCES_MS } from './limits.ts'
+import { MAX_UNCOMMITTED_BYTES } from './limits.ts'
 import type { MessageStore } from './store.ts'
 import type { IncomingMessage, MessengerEvents } from './types.ts'
 
@@ -23,9 +23,15 @@ export type Settle = (error: unknown) => void
 interface Arrival {
   readonly message: IncomingMessage
   readonly bytes: number
-  /** Of a message outside a session: used once in the window of clocks. */
-  readonly nonce: Uint8Array | undefined
+  /** Done in the same transaction; when it throws the message is not stored. */
+  readonly within: (() => void) | undefined
   readonly settle: Settle
+}
+
+/** The row of a message that is new, or why it was not stored; neither: it was received before. */
+interface Stored {
+  readonly seq?: number | undefined
+  readonly error?: unknown
 }
 
 /** Ids remembered by the planted bug, which forgets them in a crash. */
@@ -43,10 +49,10 @@ export class Inbox {
   }
 
   /** Stores a message with the next commit. `settle` is called once, and must not throw. */
-  add(message: IncomingMessage, bytes: number, nonce: Uint8Array | undefined, settle: Settle): void {
+  add(message: IncomingMessage, bytes: number, settle: Settle, within?: () => void): void {
     this.#deps.failpoint('inbox:queued')
     this.#uncommitted += bytes
-    this.#arrivals.push({ message, bytes, nonce, settle })
+    this.#arrivals.push({ message, bytes, within, settle })
     if (this.#deps.plantedBug === 'ack-before-commit') settle(undefined)
     if (this.#arrivals.length === 1) void this.#commitNext()
   }
@@ -63,7 +69,7 @@ export class Inbox {
   async #commitNext(): Promise<void> {
     let batch: readonly Arrival[] = []
     let error: unknown
-    let rows: readonly (number | undefined)[] = []
+    let rows: readonly Stored[] = []
     try {
       rows = await this.#deps.store.commit(() => {
         // Whatever has come until now; a second attempt of this transaction stores the same ones.
@@ -85,11 +91,15 @@ export class Inbox {
     this.#settle(batch, rows, error)
   }
 
-  #store({ message, nonce }: Arrival): number | undefined {
+  #store({ message, within }: Arrival): Stored {
     const { store, plantedBug } = this.#deps
-    if (plantedBug === 'replay-in-memory') return this.#storeForgetfully(message)
-    if (nonce && !store.addNonce(nonce, message.receivedAt + REMEMBER_NONCES_MS)) return undefined
-    return store.addReceived(message)
+    if (plantedBug === 'replay-in-memory') return { seq: this.#storeForgetfully(message) }
+    try {
+      within?.()
+    } catch (error) {
+      return { error }
+    }
+    return { seq: store.addReceived(message) }
   }
   #storeForgetfully(message: IncomingMessage): number | undefined {
     if (this.#planted.has(keyOf(message))) return undefined
@@ -98,12 +108,12 @@ export class Inbox {
     return this.#deps.store.addReceived(message) ?? -1
   }
 
-  #settle(batch: readonly Arrival[], rows: readonly (number | undefined)[], error: unknown): void {
+  #settle(batch: readonly Arrival[], rows: readonly Stored[], error: unknown): void {
     const { events, handlers, plantedBug } = this.#deps
     for (const { bytes } of batch) this.#uncommitted -= bytes
-    if (plantedBug !== 'ack-before-commit') for (const a of batch) a.settle(error)
+    if (plantedBug !== 'ack-before-commit') for (const [i, a] of batch.entries()) a.settle(error ?? rows[i]?.error)
     for (const [i, { message }] of batch.entries()) {
-      const seq = rows[i]
+      const seq = rows[i]?.seq
       if (error !== undefined || seq === undefined) continue
       events.emit('message:received', { message })
       handlers.offer({ ...message, seq })

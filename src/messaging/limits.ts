@@ -6,6 +6,8 @@ export const MAX_MESSAGE_BODY_BYTES: number = 8 * 1024 * 1024
 export const CHUNKED_ABOVE_BYTES: number = 192 * 1024
 /** Bytes of the body in one chunk. */
 export const MESSAGE_CHUNK_BYTES: number = 64 * 1024
+/** Chunked messages that are under way on one link, in each direction. */
+export const MAX_TRANSFERS_PER_LINK = 2
 /** Bytes of unfinished chunked messages kept for one peer, and for all together; the transfer that was silent for longest is dropped. */
 export const MAX_PARTIAL_BYTES_PER_PEER: number = 16 * 1024 * 1024
 export const MAX_PARTIAL_BYTES: number = 64 * 1024 * 1024
@@ -26,8 +28,8 @@ export const MAX_FINISHED = 10_000
 export const MAX_INBOX = 100_000
 /** How long the id of a message is remembered, so that a repetition has no effect: longer than senders try. */
 export const REMEMBER_IDS_MS: number = 15 * 24 * 60 * 60_000
-/** How long a nonce is remembered: the window of clocks and what the recipient of a message that waited allows. */
-export const REMEMBER_NONCES_MS: number = 8 * 24 * 60 * 60_000
+/** How far the clock of a sender may be ahead of ours, for messages that waited. */
+export const CLOCK_AHEAD_MS = 300_000
 /** Messages of one lane of one recipient that are in memory; the others are read from disk when there is room. */
 export const LANE_MESSAGES = 512
 /** Bytes of bodies kept in memory for one recipient; the others are read from disk when their turn comes. */
@@ -37,6 +39,10 @@ export const HANDLER_QUEUE = 512
 export const HANDLERS_AT_ONCE = 32
 /** Received bytes that are not committed yet; then no more are read. */
 export const MAX_UNCOMMITTED_BYTES: number = 4 * 1024 * 1024
+/** How long receipts for sealed messages are collected; ids in one, and senders that wait for one. */
+export const RECEIPT_DELAY_MS = 500
+export const MAX_RECEIPTS = 1000
+export const MAX_RECEIPT_PEERS = 1000
 /** How often what is old is removed from disk. */
 export const PRUNE_INTERVAL_MS: number = 10 * 60_000
 /** Pause after a peer could not take a message for the moment. */

@@ -11,6 +11,7 @@ import type { MessageType, Priority } from '../wire/message-types.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
 import { GroupCommit } from './group-commit.node.ts'
 import { MAX_FINISHED, MAX_INBOX, REMEMBER_IDS_MS } from './limits.ts'
+import { NONCE_SCHEMA, SqliteNonces } from './nonces.node.ts'
 import { LANES, laneOf } from './priorities.ts'
 import type { MessageStore, NewOutgoing, OutboxRow, ReceivedRow, WaitingMessage, WaitingTotal } from './store.ts'
 import type { DeliveryState, EntityId, IncomingMessage, SentMessage } from './types.ts'
@@ -49,9 +50,7 @@ CREATE TABLE inbox (
   UNIQUE (peer, id)
 );
 CREATE INDEX inbox_undone ON inbox (type, seq) WHERE done = 0;
-CREATE TABLE nonces (nonce BLOB PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX nonces_until ON nonces (until)
-`
+${NONCE_SCHEMA}`
 
 /** On disk. `sent` is a matter of the running process. */
 const STATES: readonly DeliveryState[] = ['waiting', 'relayed', 'delivered', 'failed']
@@ -107,6 +106,7 @@ export function openMessageStore(path: string, deps: MessageStoreDeps): SqliteMe
 }
 
 export class SqliteMessageStore implements MessageStore {
+  readonly nonces: SqliteNonces
   readonly #db: Sqlite
   readonly #bodies: Bodies
   readonly #group: GroupCommit
@@ -119,6 +119,7 @@ export class SqliteMessageStore implements MessageStore {
 
   constructor(db: Sqlite, deps: MessageStoreDeps) {
     this.#db = db
+    this.nonces = new SqliteNonces(db)
     this.#bodies = new Bodies(deps.storageKey)
     this.#group = new GroupCommit(work => {
       try {
@@ -212,8 +213,9 @@ export class SqliteMessageStore implements MessageStore {
       .map(r => this.#received(r))
   }
 
-  addNonce(nonce: Uint8Array, until: number): boolean {
-    return this.#db.run('INSERT OR IGNORE INTO nonces (nonce, until) VALUES (?, ?)', nonce, until).changes > 0
+  hasReceived(from: EntityId, id: string): boolean {
+    const peer = this.#knownPeer(from)
+    return peer !== undefined && this.#db.get('SELECT 1 FROM inbox WHERE peer = ? AND id = ?', peer, uuidToBytes(id)) !== undefined
   }
 
   prune(now: number): void {
@@ -230,7 +232,6 @@ export class SqliteMessageStore implements MessageStore {
       `DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE seq <= ? AND state >= ${FIRST_ENDED} LIMIT ?)`,
       ...[outbox, PRUNE_ROWS]
     )
-    this.#db.run('DELETE FROM nonces WHERE nonce IN (SELECT nonce FROM nonces WHERE until < ? LIMIT ?)', now, PRUNE_ROWS)
   }
 
   [Symbol.dispose](): void {

@@ -1,9 +1,15 @@
-/** Two messengers in one process with real sessions and real SQLite files: what is sent arrives once, is acknowledged, and survives. */
+/** Messengers in one process with real sessions and real SQLite files: what is sent arrives once, is acknowledged, and survives. */
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { MemoryNetwork, note, tempFolder } from '../../test/kits/messaging.ts'
 import { eventually } from '../../test/kits/transfer-doubles.ts'
+import { utf8 } from '../base/bytes.ts'
+import { hasCode, KithError } from '../base/errors.ts'
+import { MAX_MESSAGE_BODY_BYTES } from './limits.ts'
 import type { IncomingMessage } from './types.ts'
+import { newUuid } from './uuid.ts'
+
+const hello = { type: 'agent_message', body: note('hello') } as const
 
 test('a message is delivered, acted on, and told as delivered', async () => {
   using folder = tempFolder()
@@ -12,9 +18,171 @@ test('a message is delivered, acted on, and told as delivered', async () => {
   await using bob = await net.open(folder.path, 'bob')
   const got: IncomingMessage[] = []
   bob.messenger.handle('agent_message', async m => void got.push(m))
-  const { id } = await alice.messenger.send({ to: bob.id, type: 'agent_message', body: note('hello') })
+  const { id } = await alice.messenger.send({ to: bob.id, ...hello })
   await eventually('delivered', () => alice.messenger.sent(id)?.state === 'delivered')
   await eventually('handled', () => got.length === 1)
   assert.deepEqual([got[0]!.id, got[0]!.from, got[0]!.body], [id, alice.id, note('hello')])
+  assert.deepEqual(
+    bob.messenger.inbox().map(m => m.id),
+    [id]
+  )
+  const [stats] = alice.messenger.stats()
+  assert.deepEqual([stats?.connected, stats?.queued, stats?.sent, stats?.delivered], [true, 0, 1, 1])
+})
+
+test('a message waits while its recipient is away, over a restart, and arrives when it is back', async () => {
+  using folder = tempFolder()
+  const net = new MemoryNetwork()
+  let id = ''
+  let bobId = ''
+  {
+    await using bob = await net.open(folder.path, 'bob')
+    bobId = bob.id
+  }
+  {
+    await using alice = await net.open(folder.path, 'alice')
+    id = (await alice.messenger.send({ to: bobId, ...hello })).id
+    assert.equal(alice.messenger.sent(id)?.state, 'waiting')
+  }
+  await using bob = await net.open(folder.path, 'bob')
+  await using alice = await net.open(folder.path, 'alice')
+  alice.messenger.wake(bob.id)
+  await eventually('delivered', () => alice.messenger.sent(id)?.state === 'delivered')
   assert.equal(bob.messenger.inbox().length, 1)
+})
+
+test('one id is sent once, whoever asks how often', async () => {
+  using folder = tempFolder()
+  const net = new MemoryNetwork()
+  await using alice = await net.open(folder.path, 'alice')
+  await using bob = await net.open(folder.path, 'bob')
+  const id = newUuid()
+  await Promise.all([1, 2, 3].map(() => alice.messenger.send({ to: bob.id, ...hello, id })))
+  await eventually('delivered', () => alice.messenger.sent(id)?.state === 'delivered')
+  assert.equal((await alice.messenger.send({ to: bob.id, ...hello, id })).state, 'delivered')
+  assert.deepEqual([alice.messenger.outbox().length, bob.messenger.inbox().length], [1, 1])
+})
+
+test('the sender of a message that its handler refuses sees an error with its code, once', async () => {
+  using folder = tempFolder()
+  const net = new MemoryNetwork()
+  await using alice = await net.open(folder.path, 'alice')
+  await using bob = await net.open(folder.path, 'bob')
+  bob.messenger.handle('agent_message', () => Promise.reject(new KithError('NOT_AUTHORISED', 'not for you')))
+  bob.messenger.handle('error', () => assert.fail('an error was answered'))
+  const errors: IncomingMessage[] = []
+  alice.messenger.handle('error', async m => {
+    errors.push(m)
+    throw new KithError('INTERNAL', 'an error is never answered by one')
+  })
+  const { id } = await alice.messenger.send({ to: bob.id, ...hello })
+  await eventually('an error', () => errors.length > 0)
+  assert.deepEqual(errors[0]!.body, { error_code: 'NOT_AUTHORISED', error_message: 'not for you', original_message_id: id })
+})
+
+test('a large message goes in chunks, and from where it was when its link breaks', async () => {
+  using folder = tempFolder()
+  const net = new MemoryNetwork()
+  await using alice = await net.open(folder.path, 'alice')
+  await using bob = await net.open(folder.path, 'bob')
+  const text = 'x'.repeat(2_000_000)
+  let frames = 0
+  net.tamper = frame => {
+    if (frame.length > 50_000 && ++frames === 20) throw new Error('the link breaks')
+    return [frame]
+  }
+  const { id } = await alice.messenger.send({ to: bob.id, type: 'agent_message', body: note(text) })
+  await eventually('the break', () => frames === 20, 20_000)
+  await eventually('lost', () => alice.messenger.sent(id)?.state === 'waiting', 20_000)
+  alice.messenger.wake(bob.id)
+  await eventually('delivered', () => alice.messenger.sent(id)?.state === 'delivered', 20_000)
+  assert.deepEqual(bob.messenger.inbox()[0]!.body, note(text))
+  assert.ok(frames < 2 * 31, `${frames} parts: it began again`)
+})
+
+test('what is too large, badly made, or to oneself is refused at once', async () => {
+  using folder = tempFolder()
+  const net = new MemoryNetwork()
+  await using alice = await net.open(folder.path, 'alice')
+  const to = 'did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK'
+  const refused = (message: Parameters<typeof alice.messenger.send>[0], code: string): Promise<void> =>
+    assert.rejects(alice.messenger.send(message), e => hasCode(e, code))
+  await refused({ to, type: 'agent_message', body: note('x'.repeat(MAX_MESSAGE_BODY_BYTES)) }, 'TOO_LARGE')
+  await refused({ to: 'bob', ...hello }, 'BAD_ENTITY')
+  await refused({ to: alice.id, ...hello }, 'BAD_ENTITY')
+  await refused({ to, type: 'ack', body: {} }, 'BAD_PAYLOAD')
+  await refused({ to, type: 'agent_message', body: {} }, 'BAD_PAYLOAD')
+  await refused({ to, ...hello, id: 'mine' }, 'BAD_PAYLOAD')
+  assert.deepEqual(alice.messenger.outbox(), [])
+})
+
+test('what cannot be delivered directly goes by the carrier, and its receipt comes back the same way', async () => {
+  using folder = tempFolder()
+  const net = new MemoryNetwork()
+  net.isUp = false
+  const carried: Uint8Array[] = []
+  const receivers = new Map<string, (message: Uint8Array) => Promise<void>>()
+  const carrier = {
+    async carry(to: string, message: Uint8Array): Promise<boolean> {
+      carried.push(message)
+      await receivers.get(to)?.(message)
+      return true
+    }
+  }
+  await using alice = await net.open(folder.path, 'alice', { carrier })
+  await using bob = await net.open(folder.path, 'bob', { carrier })
+  for (const peer of [alice, bob]) receivers.set(peer.id, message => peer.messenger.receive(message, { via: 'sealed' }))
+  const { id } = await alice.messenger.send({ to: bob.id, ...hello })
+  await eventually('delivered', () => alice.messenger.sent(id)?.state === 'delivered')
+  assert.deepEqual(
+    bob.messenger.inbox().map(m => [m.id, m.via]),
+    [[id, 'sealed']]
+  )
+  await bob.messenger.receive(carried[0]!, { via: 'sealed' })
+  assert.equal(bob.messenger.inbox().length, 1, 'the same again has no effect')
+  const forged = Uint8Array.from(carried[0]!)
+  forged[forged.length - 120]! ^= 1
+  await assert.rejects(bob.messenger.receive(forged, { via: 'sealed' }), e => e instanceof KithError)
+  await assert.rejects(alice.messenger.receive(carried[0]!, { via: 'sealed' }), e => hasCode(e, 'MISROUTED'))
+  await assert.rejects(bob.messenger.receive(utf8('{}'), { via: 'http' }), e => e instanceof KithError)
+})
+
+test('a message alone over HTTP counts once by its nonce, also after a restart', async () => {
+  using folder = tempFolder()
+  const net = new MemoryNetwork()
+  net.isUp = false
+  let single: Uint8Array | undefined
+  const carrier = {
+    carry: async (_: string, message: Uint8Array) => {
+      single = message
+      return true
+    }
+  }
+  await using alice = await net.open(folder.path, 'alice', { carrier })
+  for (const code of [undefined, 'REPLAY_DETECTED']) {
+    await using bob = await net.open(folder.path, 'bob')
+    if (!single) await alice.messenger.send({ to: bob.id, ...hello })
+    await eventually('carried', () => single !== undefined)
+    const taken = bob.messenger.receive(single!, { via: 'http', address: '127.0.0.1' })
+    if (code) await assert.rejects(taken, e => hasCode(e, code))
+    else await taken
+    assert.equal(bob.messenger.inbox().length, 1)
+  }
+})
+
+test('what is not delivered in its time has failed, and the sender is told', async () => {
+  using folder = tempFolder()
+  const net = new MemoryNetwork()
+  net.isUp = false
+  await using alice = await net.open(folder.path, 'alice')
+  const to = 'did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK'
+  const told: (string | undefined)[] = []
+  alice.messenger.events.on('message:changed', ({ message }) => told.push(message.reason?.code))
+  const { id } = await alice.messenger.send({ to, ...hello, ttlMs: 50 })
+  await eventually('expired', () => alice.messenger.sent(id)?.state === 'failed')
+  assert.deepEqual(told, ['EXPIRED'])
+  const { id: other } = await alice.messenger.send({ to, ...hello })
+  assert.equal(alice.messenger.cancel(other), true)
+  await eventually('cancelled', () => alice.messenger.sent(other)?.reason?.code === 'CANCELLED')
+  assert.equal(alice.messenger.cancel(other), false)
 })

@@ -3,17 +3,20 @@ import type { Clock } from '../base/clock.ts'
 import { codeOf, KithError } from '../base/errors.ts'
 import { Emitter } from '../base/events.ts'
 import type { Logger } from '../base/log.ts'
+import type { SessionSelf } from '../session/types.ts'
 import type { MessageType } from '../wire/message-types.ts'
 import type { Channels } from './channel.ts'
+import { ChunkReceiver } from './chunk-receiver.ts'
 import { Delivery } from './delivery.ts'
 import type { Failpoint, PlantedBug } from './failpoints.ts'
 import { type Guard, openGuard } from './guard.ts'
 import { Handlers } from './handlers.ts'
 import { Inbox } from './inbox.ts'
 import { PRUNE_INTERVAL_MS } from './limits.ts'
-import type { LinkOpener, MessageLink } from './link.ts'
+import type { LinkOpener, MessageLink, SealedCarrier } from './link.ts'
 import { Outbox } from './outbox.ts'
 import type { PeerStats } from './peer-figures.ts'
+import { type ReceiveContext, Singles } from './singles.ts'
 import type { MessageStore, ReceivedRow } from './store.ts'
 import type { EntityId, IncomingMessage, MessageHandler, Messenger, MessengerEvents, OutgoingMessage, SentMessage } from './types.ts'
 import { newUuid } from './uuid.ts'
@@ -25,9 +28,13 @@ export interface MessengerDeps {
   readonly log: Logger
   /** Open while the messenger is; the caller closes it after. */
   readonly store: MessageStore
+  /** The keys that speak. */
+  readonly self: SessionSelf
   /** Makes sessions on links. */
   readonly channels: Channels
   readonly opener: LinkOpener
+  /** Brings a whole signed message to somebody who cannot be linked to; it seals it. */
+  readonly carrier?: SealedCarrier
   /** Default: everybody may send anything. */
   readonly guard?: Guard
   /** Called at the moments of failpoints.ts. */
@@ -45,11 +52,13 @@ export class OpenMessenger implements Messenger {
   readonly #inbox: Inbox
   readonly #handlers: Handlers
   readonly #delivery: Delivery
+  readonly #singles: Singles
   readonly #closing = new AbortController()
   #closed: Promise<void> | undefined
 
-  constructor(deps: MessengerDeps, self: EntityId) {
+  constructor(deps: MessengerDeps) {
     const { clock, log, store, guard = openGuard, failpoint = () => {}, plantedBug } = deps
+    const self = deps.self.entityId
     this.self = self
     this.#deps = deps
     this.events = new Emitter(cause => log.warn('a listener threw', { cause }))
@@ -66,9 +75,16 @@ export class OpenMessenger implements Messenger {
     this.#inbox = new Inbox({ store, events, handlers: this.#handlers, failpoint, plantedBug })
     const random = (): number => new DataView(Uint8Array.from(deps.random(4)).buffer).getUint32(0) / 2 ** 32
     const { outbox, inbox } = { outbox: this.#outbox, inbox: this.#inbox }
-    const { channels, opener } = deps
+    const { channels, opener, carrier } = deps
+    this.#singles = new Singles({
+      ...{ clock, log, random: deps.random, self: deps.self, guard, inbox, outbox, nonces: store.nonces, carrier },
+      sayReceived: (to, ids) => this.#delivery.sendNow(to, 'ack', { ranges: [], refused: [], message_ids: ids })
+    })
     this.#delivery = new Delivery(
-      { clock, random, log, store, channels, opener, guard, failpoint, events, outbox, inbox, carry: undefined },
+      {
+        ...{ clock, random, log, store, channels, opener, guard, failpoint, events, outbox, inbox, chunks: new ChunkReceiver(clock) },
+        carry: carrier && ((to, message, signal) => this.#singles.carry(to, message, signal))
+      },
       self
     )
     this.#delivery.start()
@@ -102,6 +118,15 @@ export class OpenMessenger implements Messenger {
   accept(link: MessageLink): Promise<void> {
     return this.#delivery.accept(link)
   }
+  /**
+   * Takes a whole signed message that came without a link: opened by whoever it was sealed for, or alone over HTTP. Resolves when it is on
+   * disk, now or since before.
+   * @throws the codes of readSingleMessage, REPLAY_DETECTED, RATE_LIMITED or another of the guard, DISK_FULL
+   */
+  receive(message: Uint8Array, context: ReceiveContext): Promise<void> {
+    if (this.#closing.signal.aborted) return Promise.reject(closed())
+    return this.#singles.receive(message, context)
+  }
   /** A peer is reachable again: what waits for it is tried at once. */
   wake(entityId: EntityId): void {
     this.#delivery.wake(entityId)
@@ -122,6 +147,7 @@ export class OpenMessenger implements Messenger {
   async #close(): Promise<void> {
     this.#closing.abort(closed())
     await this.#delivery[Symbol.asyncDispose]()
+    await this.#singles.close()
     await this.#handlers.close()
     await this.#deps.store.commit(() => {})
   }
@@ -146,9 +172,9 @@ export class OpenMessenger implements Messenger {
   }
 }
 
-/** Opens the messenger of `self` and goes on with what waits. Dispose it to end every link. */
-export async function openMessenger(deps: MessengerDeps, self: EntityId): Promise<OpenMessenger> {
-  return new OpenMessenger(deps, self)
+/** Opens the messenger of `deps.self` and goes on with what waits. Dispose it to end every link. */
+export async function openMessenger(deps: MessengerDeps): Promise<OpenMessenger> {
+  return new OpenMessenger(deps)
 }
 
 const closed = (): KithError => new KithError('MESSENGER_CLOSED', 'the messenger has been closed')

@@ -295,4 +295,4 @@ function canonical(body: JsonObject): string {
 const hasEnded = (state: DeliveryState): boolean => state === 'delivered' || state === 'failed'
 
 /** What delivery itself sends. */
-const INTERNAL_TYPES: ReadonlySet<string> = new Set(['handshake', 'handshake_ack', 'handshake_confirm', 'ack', 'chunk'])
+export const INTERNAL_TYPES: ReadonlySet<string> = new Set(['handshake', 'handshake_ack', 'handshake_confirm', 'ack', 'chunk', 'heartbeat'])

@@ -12,9 +12,21 @@ import type { JsonObject } from '../wire/strict-json.ts'
 import { AckBook, ackBody, readAck } from './ack-ranges.ts'
 import { SendWindow } from './bandwidth.ts'
 import type { Channel, OpenedFrame, SealedFrame } from './channel.ts'
+import { ChunkExchange, type WholeMessage } from './chunk-exchange.ts'
+import type { ChunkReceiver } from './chunk-receiver.ts'
 import type { Failpoint } from './failpoints.ts'
 import type { Guard, Origin } from './guard.ts'
-import { ACK_TIMEOUT_MS, HEARTBEAT_MS, MAX_BAD_FRAMES, MAX_UNACKED, MISSED_HEARTBEATS, PUT_OFF_MS, SEND_AHEAD_BYTES } from './limits.ts'
+import {
+  ACK_TIMEOUT_MS,
+  CHUNKED_ABOVE_BYTES,
+  HEARTBEAT_MS,
+  MAX_BAD_FRAMES,
+  MAX_UNACKED,
+  MISSED_HEARTBEATS,
+  PARTIAL_IDLE_MS,
+  PUT_OFF_MS,
+  SEND_AHEAD_BYTES
+} from './limits.ts'
 import type { MessageLink } from './link.ts'
 import type { PeerFigures } from './peer-figures.ts'
 import type { PeerQueue } from './peer-queue.ts'
@@ -36,6 +48,11 @@ export interface PeerLinkDeps {
   readonly onRefused: (message: WaitingMessage, code: string) => void
   /** Stores a message; `settle` once. Resolves when more may come. */
   readonly receive: (message: IncomingMessage, bytes: number, settle: (error: unknown) => void) => Promise<void> | undefined
+  /** Large messages on their way in. */
+  readonly chunks: ChunkReceiver
+  readonly hasReceived: (id: string) => boolean
+  /** The other side tells by their ids that messages are durable there. */
+  readonly onReceipt: (ids: readonly string[]) => void
   /** Something must be looked at no later than so (monotonic ms). */
   readonly wakeAt: (due: number) => void
 }
@@ -44,6 +61,8 @@ export interface PeerLinkDeps {
 interface Unacked {
   /** undefined: nobody waits for it. */
   readonly message: WaitingMessage | undefined
+  /** It is a part of this large message. */
+  readonly transfer: string | undefined
   readonly bytes: number
   readonly sentAt: number
 }
@@ -64,10 +83,13 @@ export class PeerLink {
   readonly #window: SendWindow
   readonly #unacked = new Map<number, Unacked>()
   readonly #acks = new AckBook()
+  readonly #chunks: ChunkExchange
+  #isPartNext = false
   readonly #origin: Origin
   /** Frames that go before all messages. */
   readonly #first: { readonly type: MessageType; readonly body: JsonObject; readonly sent?: () => void }[] = []
   #isSending = false
+  #isAskedAgain = false
   #isAckDue = false
   /** Bytes given to the link that it has not taken yet. */
   #ahead = 0
@@ -92,10 +114,15 @@ export class PeerLink {
     this.#window = new SendWindow(now)
     this.#origin = { entityId: channel.peer, peerId: link.peerId, address: link.address }
     deps.wakeAt(now + HEARTBEAT_MS)
+    this.#chunks = new ChunkExchange({
+      ...{ from: channel.peer, receiver: deps.chunks, failpoint: deps.failpoint, hasReceived: deps.hasReceived },
+      say: body => void this.sayNow('chunk', body),
+      onOver: (message, isDelivered) => this.#transferOver(message, isDelivered)
+    })
   }
 
   get hasUnacked(): boolean {
-    return this.#unacked.size > 0
+    return this.#unacked.size > 0 || this.#chunks.sender.messages().length > 0
   }
   get window(): number {
     return this.#window.bytes
@@ -119,7 +146,7 @@ export class PeerLink {
     }
     await this.link[Symbol.asyncDispose]()
     this.channel.close()
-    const left = [...this.#unacked.values()].flatMap(u => u.message ?? [])
+    const left = [...[...this.#unacked.values()].flatMap(u => u.message ?? []), ...this.#chunks.sender.messages()]
     this.#unacked.clear()
     this.#deps.figures.resent += left.length
     return [...left, ...this.#putOff]
@@ -136,11 +163,16 @@ export class PeerLink {
 
   /** Sends what waits, as far as the peer takes it. */
   pump(): void {
+    // Who asks while it runs may have come after it looked for the last time.
+    this.#isAskedAgain = this.#isSending
     if (this.#isSending || this.ended) return
     this.#isSending = true
     this.#sendAll()
       .catch((error: unknown) => this.end(error instanceof KithError ? error : new KithError('INTERNAL', textOf(error))))
-      .finally(() => (this.#isSending = false))
+      .finally(() => {
+        this.#isSending = false
+        if (this.#isAskedAgain) this.pump()
+      })
   }
 
   /** Sends something that nobody waits for. Resolves when the link has it. */
@@ -162,13 +194,14 @@ export class PeerLink {
       this.end(new KithError('PEER_SILENT', 'the peer acknowledged nothing for too long'))
     if (this.ended) return Number.POSITIVE_INFINITY
     this.#resumePutOff(now)
+    const transfers = this.#transfersDue(now)
     if (now - this.#saidAt >= HEARTBEAT_MS) {
       this.#saidAt = now
       void this.sayNow('heartbeat', { sequence: this.#heartbeats++ })
     }
     const never = Number.POSITIVE_INFINITY
     const putOff = this.#putOff.length > 0 ? this.#putOffUntil : never
-    return Math.min(this.#saidAt + HEARTBEAT_MS, oldest ? oldest.sentAt + ACK_TIMEOUT_MS : never, putOff)
+    return Math.min(this.#saidAt + HEARTBEAT_MS, oldest ? oldest.sentAt + ACK_TIMEOUT_MS : never, putOff, transfers)
   }
 
   async #sendAll(): Promise<void> {
@@ -187,23 +220,63 @@ export class PeerLink {
         first.sent?.()
         continue
       }
-      const next = this.#deps.queue.peek()
-      if (!next || this.#unacked.size >= MAX_UNACKED || !this.#window.allows(next.bytes)) return
-      this.#deps.queue.take()
-      const eventual = this.channel.seal(next.type, payloadOf(next))
-      // A message that cannot be sealed must not hold up the others.
-      const sealed = isPromise(eventual) ? await eventual.catch((e: unknown) => this.#unsealable(next, e)) : eventual
-      if (!sealed) continue
-      this.usedAt = this.#deps.clock.monotonic()
-      this.#put(sealed, next)
-      this.#deps.onSent(next)
+      if (!(await this.#sendNext())) return
     }
+  }
+
+  /** A message, or a part of a large one: they take turns. @returns false when nothing more can be sent now */
+  async #sendNext(): Promise<boolean> {
+    const { sender } = this.#chunks
+    const partBytes = sender.nextBytes
+    const next = this.#deps.queue.peek()
+    const isLarge = next !== undefined && next.bytes > CHUNKED_ABOVE_BYTES
+    const mayTake = next !== undefined && (!isLarge || sender.hasRoom)
+    if (this.#unacked.size >= MAX_UNACKED) return false
+    if (partBytes !== undefined && (this.#isPartNext || !mayTake)) {
+      if (!this.#window.allows(partBytes)) return false
+      this.#isPartNext = false
+      await this.#sendPart()
+      return true
+    }
+    this.#isPartNext = true
+    if (!mayTake || !this.#window.allows(isLarge ? 0 : next.bytes)) return false
+    this.#deps.queue.take()
+    this.usedAt = this.#deps.clock.monotonic()
+    if (isLarge) await this.#announce(next)
+    else await this.#sendMessage(next)
+    return true
+  }
+
+  async #announce(message: WaitingMessage): Promise<void> {
+    const body = this.#chunks.sender.begin(message, payloadOf(message), this.#deps.clock.monotonic())
+    this.#deps.wakeAt(this.#deps.clock.monotonic() + PARTIAL_IDLE_MS)
+    this.#put(await this.#seal('chunk', body), undefined, message.id)
+    this.#deps.onSent(message)
+  }
+  async #sendPart(): Promise<void> {
+    const part = this.#chunks.sender.takePart(this.#deps.clock.monotonic())
+    if (!part) return
+    this.#put(await this.#seal('chunk', part.body), undefined, part.id)
+    this.#deps.failpoint('chunk:sent')
+  }
+
+  /** One that cannot be sealed must not hold up the others. */
+  async #sendMessage(next: WaitingMessage): Promise<void> {
+    let sealed: SealedFrame
+    try {
+      const eventual = this.channel.seal(next.type, payloadOf(next))
+      sealed = isPromise(eventual) ? await eventual : eventual
+    } catch (error) {
+      return this.#unsealable(next, error)
+    }
+    this.#put(sealed, next)
+    this.#deps.onSent(next)
   }
 
   #seal(type: MessageType, body: JsonObject): Eventual<SealedFrame> {
     return this.channel.seal(type, utf8(JSON.stringify(body)))
   }
-  #unsealable(message: WaitingMessage, error: unknown): undefined {
+  #unsealable(message: WaitingMessage, error: unknown): void {
     const code = codeOf(error)
     if (code === 'SESSION_EXPIRED') {
       this.#deps.queue.putBack([message])
@@ -212,12 +285,12 @@ export class PeerLink {
     this.#deps.onRefused(message, code)
   }
 
-  #put({ frame, sequence }: SealedFrame, message: WaitingMessage | undefined): void {
+  #put({ frame, sequence }: SealedFrame, message: WaitingMessage | undefined, transfer?: string): void {
     const { figures, clock, failpoint } = this.#deps
     failpoint('frame:sealed')
     const now = clock.monotonic()
     this.#saidAt = now
-    this.#unacked.set(sequence, { message, bytes: frame.length, sentAt: now })
+    this.#unacked.set(sequence, { message, transfer, bytes: frame.length, sentAt: now })
     if (this.#unacked.size === 1) this.#deps.wakeAt(now + ACK_TIMEOUT_MS)
     this.#window.sent(frame.length)
     figures.bytesOut += frame.length
@@ -319,14 +392,44 @@ export class PeerLink {
     if (refused !== undefined) return this.#refuse(sequence, refused)
     if (type === 'heartbeat') return this.#settled(sequence, undefined)
     if (type === 'ping') return this.#pinged(sequence, messageId, body)
+    if (type === 'chunk') return this.#chunk(message, body, bytes)
     if (messageId === undefined) return this.#faulty(sequence, 'BAD_PAYLOAD')
+    return this.#take({ id: messageId, type, body }, message.sentAt, bytes, error => this.#settled(sequence, error))
+  }
+
+  #take({ id, type, body }: WholeMessage, sentAt: number, bytes: number, settle: (error: unknown) => void): Promise<void> | undefined {
     this.usedAt = this.#heardAt
     this.#deps.figures.received++
     const incoming: IncomingMessage = {
-      ...{ id: messageId, from: this.channel.peer, type, body, priority: MESSAGE_TYPES[type] },
-      ...{ sentAt: message.sentAt, receivedAt: this.#deps.clock.now(), via: this.link.via === 'http' ? 'http' : 'direct' }
+      ...{ id, from: this.channel.peer, type, body, priority: MESSAGE_TYPES[type] },
+      ...{ sentAt, receivedAt: this.#deps.clock.now(), via: this.link.via === 'http' ? 'http' : 'direct' }
     }
-    return this.#deps.receive(incoming, bytes, error => this.#settled(sequence, error))
+    return this.#deps.receive(incoming, bytes, settle)
+  }
+
+  /** The part that makes a message whole is acknowledged when the message is durable. */
+  #chunk({ sequence, sentAt }: OpenedFrame, body: JsonObject, bytes: number): Promise<void> | undefined {
+    let whole: WholeMessage | undefined
+    try {
+      whole = this.#chunks.take(body, this.#heardAt)
+    } catch (error) {
+      return this.#faulty(sequence, codeOf(error))
+    }
+    if (!whole) return this.#settled(sequence, undefined)
+    const { id, type } = whole
+    const refused = this.#deps.guard.admit(this.#origin, type, bytes)
+    if (refused !== undefined) return this.#refuse(sequence, refused)
+    return this.#take(whole, sentAt, JSON.stringify(whole.body).length, error => {
+      if (error === undefined) this.#chunks.stored(id)
+      this.#settled(sequence, error)
+    })
+  }
+  #transferOver(message: WaitingMessage, isDelivered: boolean): void {
+    if (isDelivered) {
+      this.#deps.figures.delivered++
+      this.#deps.onDelivered([message])
+    } else this.#deps.queue.putBack([message])
+    this.pump()
   }
 
   /** An answer is wished, unless it is one. */
@@ -359,7 +462,7 @@ export class PeerLink {
   }
 
   #acknowledged(body: JsonObject): void {
-    const { ranges, refused } = readAck(body)
+    const { ranges, refused, receipts } = readAck(body)
     this.#deps.failpoint('ack:received')
     const now = this.#deps.clock.monotonic()
     const delivered: WaitingMessage[] = []
@@ -372,7 +475,8 @@ export class PeerLink {
       const { message } = this.#takeUnacked(sequence, now)!
       if (message) delivered.push(message)
     }
-    for (const { sequence, code } of refused) this.#refused(this.#takeUnacked(sequence, now)?.message, code, now)
+    for (const { sequence, code } of refused) this.#refused(this.#takeUnacked(sequence, now), code, now)
+    if (receipts.length > 0) this.#deps.onReceipt(receipts)
     this.#deps.figures.delivered += delivered.length
     if (delivered.length > 0) this.#deps.onDelivered(delivered)
     this.pump()
@@ -387,13 +491,22 @@ export class PeerLink {
     return unacked
   }
 
-  #refused(message: WaitingMessage | undefined, code: string, now: number): void {
+  #refused(unacked: Unacked | undefined, code: string, now: number): void {
+    const message = unacked?.transfer === undefined ? unacked?.message : this.#chunks.sender.drop(unacked.transfer)
     if (!message) return
     if (PASSING.has(code)) {
       this.#putOff.push(message)
       this.#putOffUntil = now + PUT_OFF_MS
       this.#deps.wakeAt(this.#putOffUntil)
     } else this.#deps.onRefused(message, code)
+  }
+  #transfersDue(now: number): number {
+    try {
+      return this.#chunks.sender.check(now)
+    } catch (error) {
+      this.end(error as KithError)
+      return Number.POSITIVE_INFINITY
+    }
   }
   #resumePutOff(now: number): void {
     if (this.#putOff.length === 0 || now < this.#putOffUntil) return

@@ -2,6 +2,7 @@
  * What delivery needs of a disk: SQLite in message-store.node.ts, memory in memory-store.ts. Writes are made inside `commit`, many at a time
  * in one transaction; nothing is acknowledged before it resolved.
  */
+import type { NonceStore } from '../session/replay-window.ts'
 import type { MessageType, Priority } from '../wire/message-types.ts'
 import type { DeliveryState, EntityId, IncomingMessage, SentMessage } from './types.ts'
 
@@ -77,8 +78,10 @@ export interface MessageStore extends Disposable {
   undone(type: MessageType, after: number, limit: number): ReceivedRow[]
   inbox(options: { readonly limit: number; readonly type?: MessageType; readonly from?: EntityId }): IncomingMessage[]
 
-  /** @returns false when the nonce was used before. */
-  addNonce(nonce: Uint8Array, until: number): boolean
+  /** Whether this message was received before. */
+  hasReceived(from: EntityId, id: string): boolean
+  /** Of messages outside a session. */
+  readonly nonces: NonceStore
   /** Forgets what is older than its time. */
   prune(now: number): void
 }

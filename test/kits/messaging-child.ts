@@ -65,14 +65,11 @@ const sessions = stack.use(openSessions({ clock: systemClock, random, self, netw
 const store = stack.use(openMessageStore(database, { storageKey: seedOf(`${name} storage`) }))
 if (to) gate.allow(to.address, 'user')
 const messenger = stack.use(
-  await openMessenger(
-    {
-      ...{ clock: systemClock, random, log: silentLogger, store, channels: sessionChannels(sessions), failpoint },
-      opener: { open: (_, signal) => openMessageStream(host.streams, to?.peerId ?? '', to ? [to.address] : [], signal) },
-      ...(settings.plantedBug && { plantedBug: settings.plantedBug })
-    },
-    self.entityId
-  )
+  await openMessenger({
+    ...{ clock: systemClock, random, log: silentLogger, store, self, channels: sessionChannels(sessions), failpoint },
+    opener: { open: (_, signal) => openMessageStream(host.streams, to?.peerId ?? '', to ? [to.address] : [], signal) },
+    ...(settings.plantedBug && { plantedBug: settings.plantedBug })
+  })
 )
 stack.use(handleMessageStreams(host.streams, link => messenger.accept(link)))
 

@@ -63,11 +63,11 @@ export class MemoryNetwork {
     const sessions = openSessions({ clock, random: pooledRandom(randomBytes), self, network: NETWORK })
     const store = openMessageStore(join(folder, name, 'messages.db'), { storageKey: seedOf(`${name} storage`) })
     const deps: MessengerDeps = {
-      ...{ clock, random: randomBytes, log: silentLogger, store, channels: sessionChannels(sessions) },
+      ...{ clock, random: randomBytes, log: silentLogger, store, self, channels: sessionChannels(sessions) },
       opener: { open: async to => this.#link(self.entityId, to) },
       ...options
     }
-    const messenger = await openMessenger(deps, self.entityId)
+    const messenger = await openMessenger(deps)
     this.#peers.set(self.entityId, messenger)
     return {
       ...{ name, id: self.entityId, messenger },

@@ -1,0 +1,138 @@
+/**
+ * Large messages on their way in, of all peers: parts are kept in memory until the whole is there and its hash is right. A transfer belongs
+ * to its sender and message, not to a link, so that it goes on where it was after the link has broken. What takes too much room or time
+ * is dropped; the sender then begins again.
+ * Spec: docs/wire/message.md §4 (chunk)
+ */
+import { sha256 } from '#hash'
+import { equalBytes } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { KithError } from '../base/errors.ts'
+import type { ChunkInit, ChunkPart } from '../wire/chunk-payloads.ts'
+import { MAX_PARTIAL_BYTES, MAX_PARTIAL_BYTES_PER_PEER, PARTIAL_IDLE_MS, PARTIAL_TOTAL_MS } from './limits.ts'
+import type { EntityId } from './types.ts'
+
+interface Partial {
+  readonly from: EntityId
+  readonly init: ChunkInit
+  readonly payload: Uint8Array
+  readonly partBytes: number
+  readonly has: boolean[]
+  left: number
+  readonly begunAt: number
+  touchedAt: number
+}
+
+/** What came of a part: the whole payload, or what to ask for (undefined: nothing now). */
+export type PartResult =
+  | { readonly whole: Uint8Array; readonly type: string }
+  | { readonly missing: readonly [number, number][] }
+  | undefined
+
+export class ChunkReceiver {
+  readonly #clock: Pick<Clock, 'monotonic'>
+  /** The one that was silent for longest is first. */
+  readonly #partials = new Map<string, Partial>()
+
+  constructor(clock: Pick<Clock, 'monotonic'>) {
+    this.#clock = clock
+  }
+
+  /** Bytes that are kept. */
+  get bytes(): number {
+    return this.#bytesOf(undefined)
+  }
+
+  /** A message is announced, for the first time or again. @returns the ranges of parts that are to be sent */
+  init(from: EntityId, init: ChunkInit): readonly [number, number][] {
+    this.#dropOld()
+    const key = keyOf(from, init.transferId)
+    const known = this.#partials.get(key)
+    if (known && isSame(known.init, init)) return rangesOf(this.#touch(key, known))
+    this.#partials.delete(key)
+    this.#makeRoom(from, init.totalBytes)
+    const now = this.#clock.monotonic()
+    const partBytes = Math.ceil(init.totalBytes / init.totalChunks)
+    const payload = new Uint8Array(init.totalBytes)
+    const has = Array<boolean>(init.totalChunks).fill(false)
+    const partial: Partial = { from, init, payload, partBytes, has, left: has.length, begunAt: now, touchedAt: now }
+    this.#partials.set(key, partial)
+    return rangesOf(partial)
+  }
+
+  /**
+   * A part. One of a transfer that is not known (any more) is asked for from the start: `missing` is empty then.
+   * @throws TRANSFER_BROKEN when the whole is not what was announced, BAD_PAYLOAD when the part is not one of it
+   */
+  part(from: EntityId, part: ChunkPart): PartResult {
+    const key = keyOf(from, part.transferId)
+    const partial = this.#partials.get(key)
+    if (!partial) return { missing: [] }
+    const { init, payload, partBytes, has } = partial
+    const at = part.chunkIndex * partBytes
+    if (part.totalChunks !== init.totalChunks || part.data.length !== Math.min(partBytes, init.totalBytes - at))
+      throw new KithError('BAD_PAYLOAD', 'a part that does not fit its transfer')
+    this.#touch(key, partial)
+    const isRight = equalBytes(sha256(part.data).subarray(0, 16), part.checksum)
+    if (isRight && !has[part.chunkIndex]) {
+      payload.set(part.data, at)
+      has[part.chunkIndex] = true
+      partial.left--
+    }
+    if (partial.left > 0) return part.chunkIndex === has.length - 1 || !isRight ? { missing: rangesOf(partial) } : undefined
+    this.#partials.delete(key)
+    if (!equalBytes(sha256(payload), init.sha256)) throw new KithError('TRANSFER_BROKEN', 'the parts do not make what was announced')
+    return { whole: payload, type: init.originalMsgType }
+  }
+
+  #touch(key: string, partial: Partial): Partial {
+    partial.touchedAt = this.#clock.monotonic()
+    this.#partials.delete(key)
+    this.#partials.set(key, partial)
+    return partial
+  }
+
+  #dropOld(): void {
+    const now = this.#clock.monotonic()
+    for (const [key, p] of this.#partials)
+      if (now - p.touchedAt > PARTIAL_IDLE_MS || now - p.begunAt > PARTIAL_TOTAL_MS) this.#partials.delete(key)
+  }
+  /** A peer's own transfers make room for its next one first; then whoever was silent for longest. */
+  #makeRoom(from: EntityId, bytes: number): void {
+    for (const [key, p] of this.#partials) {
+      if (this.#bytesOf(from) + bytes <= MAX_PARTIAL_BYTES_PER_PEER) break
+      if (p.from === from) this.#partials.delete(key)
+    }
+    for (const key of this.#partials.keys()) {
+      if (this.#bytesOf(undefined) + bytes <= MAX_PARTIAL_BYTES) break
+      this.#partials.delete(key)
+    }
+  }
+  #bytesOf(from: EntityId | undefined): number {
+    let n = 0
+    for (const p of this.#partials.values()) if (from === undefined || p.from === from) n += p.payload.length
+    return n
+  }
+}
+
+const keyOf = (from: EntityId, id: string): string => `${from} ${id}`
+const isSame = (a: ChunkInit, b: ChunkInit): boolean =>
+  a.totalBytes === b.totalBytes &&
+  a.totalChunks === b.totalChunks &&
+  a.originalMsgType === b.originalMsgType &&
+  equalBytes(a.sha256, b.sha256)
+
+/** Parts that are not there, as ranges: as many as one answer holds. */
+function rangesOf({ has }: Partial): readonly [number, number][] {
+  const out: [number, number][] = []
+  for (const [i, isHere] of has.entries()) {
+    if (isHere) continue
+    const last = out.at(-1)
+    if (last && last[1] === i - 1) last[1] = i
+    else if (out.length < MAX_RANGES) out.push([i, i])
+    else break
+  }
+  return out
+}
+/** The same as MAX_MISSING_RANGES of the layout, or fewer. */
+const MAX_RANGES = 64

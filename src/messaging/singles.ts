@@ -1,0 +1,123 @@
+/**
+ * Messages that go and come without a session: handed to a carrier when there is no link, taken when they were sealed for us or came alone
+ * over HTTP. What came sealed is answered by a receipt, so that its sender learns that it arrived.
+ */
+import { utf8 } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { codeOf, KithError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { type NonceStore, ReplayWindow } from '../session/replay-window.ts'
+import { MESSAGE_TYPES } from '../wire/message-types.ts'
+import { canonicalJson } from '../wire/strict-json.ts'
+import { readAck } from './ack-ranges.ts'
+import type { Guard } from './guard.ts'
+import type { Inbox } from './inbox.ts'
+import { MAX_RECEIPT_PEERS, MAX_RECEIPTS, RECEIPT_DELAY_MS } from './limits.ts'
+import type { SealedCarrier } from './link.ts'
+import type { Outbox } from './outbox.ts'
+import { payloadOf } from './peer-link.ts'
+import { readSingleMessage, type SingleMessage, type SingleMessageDeps, writeSingleMessage } from './single-message.ts'
+import type { WaitingMessage } from './store.ts'
+import type { EntityId } from './types.ts'
+
+/** How a message came. */
+export interface ReceiveContext {
+  readonly via: 'sealed' | 'http'
+  /** IP address of the other end, if it came directly. */
+  readonly address?: string
+}
+
+export interface SinglesDeps extends SingleMessageDeps {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly guard: Guard
+  readonly inbox: Inbox
+  readonly outbox: Outbox
+  readonly nonces: NonceStore
+  readonly carrier: SealedCarrier | undefined
+  /** Tells on a link that messages are durable here. @returns whether there was one */
+  readonly sayReceived: (to: EntityId, ids: readonly string[]) => Promise<boolean>
+}
+
+export class Singles {
+  readonly #deps: SinglesDeps
+  readonly #replays: ReplayWindow
+  readonly #closing = new AbortController()
+  /** What is to be confirmed, by sender. */
+  readonly #receipts = new Map<EntityId, Set<string>>()
+  readonly #tasks = new Set<Promise<void>>()
+
+  constructor(deps: SinglesDeps) {
+    this.#deps = deps
+    this.#replays = new ReplayWindow({ clock: deps.clock, store: deps.nonces })
+  }
+
+  /** Signs one of our own and hands it to the carrier. @returns whether somebody has it durably */
+  async carry(to: EntityId, message: WaitingMessage, signal: AbortSignal): Promise<boolean> {
+    const whole = await writeSingleMessage(this.#deps, to, message.type, payloadOf(message))
+    return this.#deps.carrier?.carry(to, whole, signal) ?? false
+  }
+
+  /** @throws the codes of readSingleMessage, REPLAY_DETECTED, a code of the guard, DISK_FULL */
+  async receive(bytes: Uint8Array, { via, address }: ReceiveContext): Promise<void> {
+    const { guard, outbox } = this.#deps
+    const stranger = { entityId: undefined, peerId: undefined, address }
+    admit(guard.admit(stranger, undefined, bytes.length))
+    const message = await readSingleMessage(this.#deps, bytes, via)
+    const origin = { entityId: message.from, peerId: undefined, address }
+    admit(guard.admit(origin, message.type, bytes.length))
+    if (message.type === 'ack') return outbox.receipt(message.from, readAck(message.body).receipts)
+    await this.#store(message, bytes.length, via)
+    if (via === 'sealed' && message.messageId !== undefined) this.#confirm(message.from, message.messageId)
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await Promise.allSettled(this.#tasks)
+  }
+
+  /** A nonce is for messages that are fresh; what waited counts once by its id, which is remembered for longer than senders try. */
+  async #store(message: SingleMessage, bytes: number, via: 'sealed' | 'http'): Promise<void> {
+    const { from, type, messageId: id, body, sentAt, nonce } = message
+    if (id === undefined) throw new KithError('BAD_PAYLOAD', 'the message has no message_id')
+    const { inbox, clock } = this.#deps
+    if (!inbox.hasRoom) await inbox.room()
+    if (via === 'http') this.#replays.check(from, nonce, sentAt)
+    const incoming = { id, from, type, body, priority: MESSAGE_TYPES[type], sentAt, receivedAt: clock.now(), via }
+    const within = via === 'http' ? () => this.#replays.record(from, nonce, sentAt) : undefined
+    await new Promise<void>((resolve, reject) =>
+      inbox.add(incoming, bytes, error => (error === undefined ? resolve() : reject(error)), within)
+    )
+  }
+
+  /** Soon, for all of a sender together. */
+  #confirm(to: EntityId, id: string): void {
+    const ids = this.#receipts.get(to)
+    if (ids) {
+      if (ids.size < MAX_RECEIPTS) ids.add(id)
+      return
+    }
+    if (this.#receipts.size >= MAX_RECEIPT_PEERS) return
+    this.#receipts.set(to, new Set([id]))
+    const task = this.#confirmSoon(to).finally(() => this.#tasks.delete(task))
+    this.#tasks.add(task)
+  }
+  async #confirmSoon(to: EntityId): Promise<void> {
+    const { clock, carrier, sayReceived, log } = this.#deps
+    await clock.sleep(RECEIPT_DELAY_MS, this.#closing.signal).catch(() => {})
+    const ids = [...(this.#receipts.get(to) ?? [])]
+    this.#receipts.delete(to)
+    try {
+      if (this.#closing.signal.aborted || (await sayReceived(to, ids))) return
+      const payload = utf8(canonicalJson({ ranges: [], refused: [], message_ids: ids }))
+      await carrier?.carry(to, await writeSingleMessage(this.#deps, to, 'ack', payload), this.#closing.signal)
+    } catch (cause) {
+      // The sender tries again, and then gets another one.
+      log.debug('a receipt was not sent', { to, code: codeOf(cause), cause })
+    }
+  }
+}
+
+function admit(refusal: string | undefined): void {
+  if (refusal !== undefined) throw new KithError(refusal, 'the message is not taken now')
+}
