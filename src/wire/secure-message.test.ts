@@ -17,7 +17,7 @@ import { canonicalJson, type Json, type JsonObject } from './strict-json.ts'
 import { bytesToBase64 } from './text-bytes.ts'
 
 const key = fc.uint8Array({ minLength: 32, maxLength: 32 })
-const json = fc.json({ maxDepth: 3, stringUnit: 'grapheme', noUnicodeString: false }).map(t => JSON.parse(t) as Json)
+const json = fc.json({ depthSize: 'small', stringUnit: 'grapheme', noUnicodeString: false }).map(t => JSON.parse(t) as Json)
 const sendable = json.filter(v => {
   try {
     return canonicalJson(v) !== ''
