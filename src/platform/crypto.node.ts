@@ -24,9 +24,23 @@ const SPKI_ED25519 = hexToBytes('302a300506032b6570032100')
 const PKCS8_X25519 = hexToBytes('302e020100300506032b656e04220420')
 const SPKI_X25519 = hexToBytes('302a300506032b656e032100')
 
+/** Random bytes fetched ahead: a call into the system costs more than a message's nonce should. What was given out is wiped. */
+const POOL_BYTES = 8192
+const MAX_POOLED_BYTES = 64
+let pool = new Uint8Array()
+let poolAt = 0
+
 /** `n` bytes from the system's random generator. */
 export function randomBytes(n: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(nodeRandomBytes(n))
+  if (n > MAX_POOLED_BYTES) return new Uint8Array(nodeRandomBytes(n))
+  if (poolAt + n > pool.length) {
+    pool = new Uint8Array(nodeRandomBytes(POOL_BYTES))
+    poolAt = 0
+  }
+  const bytes = pool.slice(poolAt, poolAt + n)
+  pool.fill(0, poolAt, poolAt + n)
+  poolAt += n
+  return bytes
 }
 
 /** Ed25519 public key (32 bytes) of a 32-byte seed. */

@@ -133,5 +133,8 @@ test('both leaves have the same exports and the same answers', () => {
   for (const { timingSafeEqual, randomBytes } of [node, browser]) {
     assert.ok(timingSafeEqual(key, utf8('key')) && !timingSafeEqual(key, utf8('kez')) && !timingSafeEqual(key, utf8('keys')))
     assert.notDeepEqual(randomBytes(16), randomBytes(16))
+    const all = Array.from({ length: 2000 }, (_, i) => randomBytes(16 + (i % 60)))
+    assert.equal(new Set(all.map(b => bytesToHex(b.subarray(0, 16)))).size, 2000)
+    assert.ok(all.every((b, i) => b.length === 16 + (i % 60)))
   }
 })

@@ -45,9 +45,11 @@ export const directionKey = (shared: Uint8Array, transcript: Uint8Array, role: R
 /** Nonce of a message: four zero bytes, then its sequence number. One key never sees a number twice, so neither a nonce. */
 export function nonceOf(sequenceNum: number): Uint8Array<ArrayBuffer> {
   const nonce = new Uint8Array(AEAD_NONCE_BYTES)
-  const view = new DataView(nonce.buffer)
-  view.setUint32(4, Math.floor(sequenceNum / 2 ** 32))
-  view.setUint32(8, sequenceNum % 2 ** 32)
+  let rest = sequenceNum
+  for (let i = AEAD_NONCE_BYTES - 1; rest > 0; i--) {
+    nonce[i] = rest % 256
+    rest = Math.floor(rest / 256)
+  }
   return nonce
 }
 

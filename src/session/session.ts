@@ -61,6 +61,19 @@ export interface SessionDeps {
   readonly authentication: AuthenticationLayer
 }
 
+/** When a session is followed by another one; less than the limits only in tests. */
+export interface SessionOptions {
+  readonly rekeyAfterMs?: number
+  readonly rekeyAfterMessages?: number
+  /** In one direction, at most. */
+  readonly maxMessages?: number
+}
+export const sessionDefaults: Required<SessionOptions> = {
+  rekeyAfterMs: REKEY_AFTER_MS,
+  rekeyAfterMessages: REKEY_AFTER_MESSAGES,
+  maxMessages: MAX_SESSION_MESSAGES
+}
+
 export interface SessionStart {
   readonly id: string
   readonly role: Role
@@ -75,6 +88,7 @@ export class Session {
   readonly version: MessageVersion
   readonly peer: SessionPeer
   readonly #deps: SessionDeps
+  readonly #options: Required<SessionOptions>
   readonly #out: Aead
   readonly #in: Aead
   readonly #verifier: Verifier
@@ -86,8 +100,9 @@ export class Session {
   #usedAt: number
   #isClosed = false
 
-  constructor(deps: SessionDeps, start: SessionStart) {
+  constructor(deps: SessionDeps, start: SessionStart, options: SessionOptions = {}) {
     this.#deps = deps
+    this.#options = { ...sessionDefaults, ...options }
     this.id = start.id
     this.role = start.role
     this.version = start.version
@@ -105,11 +120,12 @@ export class Session {
   }
   /** Closed or over. */
   get isClosed(): boolean {
-    return this.#isClosed || this.#age() > REKEY_AFTER_MS + SESSION_DRAIN_MS
+    return this.#isClosed || this.#age() > this.#options.rekeyAfterMs + SESSION_DRAIN_MS
   }
   /** It is time to begin another session with this peer; this one still works for a while. */
   get needsRekey(): boolean {
-    return this.#sent >= REKEY_AFTER_MESSAGES || this.#window.next > REKEY_AFTER_MESSAGES || this.#age() >= REKEY_AFTER_MS
+    const { rekeyAfterMs, rekeyAfterMessages } = this.#options
+    return this.#sent >= rekeyAfterMessages || this.#window.next > rekeyAfterMessages || this.#age() >= rekeyAfterMs
   }
   /** Sequence number of the last message that was sealed; 0: none. */
   get lastSealed(): number {
@@ -122,7 +138,7 @@ export class Session {
    * @throws SESSION_EXPIRED, TOO_LARGE
    */
   async seal(type: MessageType, payload: Uint8Array): Promise<SealedMessage> {
-    if (this.isClosed || this.#sent >= MAX_SESSION_MESSAGES) throw expired()
+    if (this.isClosed || this.#sent >= this.#options.maxMessages) throw expired()
     const sequenceNum = ++this.#sent
     const { clock, random, selfId, authentication } = this.#deps
     this.#usedAt = clock.monotonic()
@@ -192,6 +208,7 @@ export class Session {
     if (m.sessionId !== this.id || m.senderId !== this.peer.entityId || this.isClosed) throw expired()
     if (m.recipientId !== this.#deps.selfId) throw new KithError('MISROUTED', 'the message is for somebody else')
     if (m.version !== this.version) throw new KithError('INVALID_VERSION', 'the message has another version than its session')
+    if (m.sequenceNum > this.#options.maxMessages) throw new KithError('SEQUENCE_ERROR', 'the session has no more numbers')
     if (m.sequenceNum === 0 || m.type === 'handshake' || m.type === 'handshake_ack' || m.type === 'handshake_confirm')
       throw new KithError('SEQUENCE_ERROR', 'a handshake within a session, or a message outside its sequence')
   }

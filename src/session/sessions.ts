@@ -24,7 +24,7 @@ import {
 import { HandshakeGate } from './handshake-gate.ts'
 import { type AuthenticationLayer, type EncryptionLayer, ed25519Layer, x25519AesGcmLayer } from './layers.ts'
 import { MAX_BAD_ANSWERS, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_LINK, MAX_PENDING } from './limits.ts'
-import { Session, type SessionStart } from './session.ts'
+import { Session, type SessionOptions, type SessionStart } from './session.ts'
 import { SessionTable } from './session-table.ts'
 import type { SessionSelf } from './types.ts'
 
@@ -67,6 +67,7 @@ interface Attempt<T> {
 
 export class Sessions {
   readonly #deps: HandshakeDeps
+  readonly #options: SessionOptions
   readonly #allowsLegacy: (entityId: string) => boolean
   readonly #table = new SessionTable()
   readonly #gate: HandshakeGate
@@ -75,7 +76,8 @@ export class Sessions {
   /** By others. undefined while the answer is being made. */
   readonly #answered: HalfOpen<Attempt<Answered | undefined>>
 
-  constructor(deps: SessionsDeps) {
+  constructor(deps: SessionsDeps, options: SessionOptions = {}) {
+    this.#options = options
     this.#deps = {
       clock: deps.clock,
       random: deps.random,
@@ -195,7 +197,7 @@ export class Sessions {
 
   #open(start: SessionStart): Session {
     const { clock, random, self, authentication } = this.#deps
-    const session = new Session({ clock, random, selfId: self.entityId, authentication }, start)
+    const session = new Session({ clock, random, selfId: self.entityId, authentication }, start, this.#options)
     this.#table.add(session)
     return session
   }
@@ -220,7 +222,7 @@ export class Sessions {
 }
 
 /** Sessions of one instance. Disposing them closes all. */
-export const openSessions = (deps: SessionsDeps): Sessions => new Sessions(deps)
+export const openSessions = (deps: SessionsDeps, options: SessionOptions = {}): Sessions => new Sessions(deps, options)
 
 const outOfTurn = (): KithError => new KithError('SEQUENCE_ERROR', 'no handshake waits for this message')
 

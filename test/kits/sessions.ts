@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { issuePeerChain } from '../../src/identity/certificates.ts'
 import { peerIdOfKey, peerIdToText } from '../../src/identity/peer-id.ts'
 import { ed25519PublicKey, openSigner } from '../../src/platform/crypto.node.ts'
-import type { Session } from '../../src/session/session.ts'
+import type { Session, SessionOptions } from '../../src/session/session.ts'
 import type { HandshakeLink, SessionsDeps } from '../../src/session/sessions.ts'
 import { openSessions, type Sessions } from '../../src/session/sessions.ts'
 import type { SessionSelf } from '../../src/session/types.ts'
@@ -40,7 +40,11 @@ export interface Instance {
 }
 
 /** @param seed one byte, repeated: the key, so that ids are the same in every run */
-export async function openInstance(seed: number, options: Partial<SessionsDeps> & { readonly clock?: FakeClock } = {}): Promise<Instance> {
+export async function openInstance(
+  seed: number,
+  deps: Partial<SessionsDeps> & { readonly clock?: FakeClock } = {},
+  options: SessionOptions = {}
+): Promise<Instance> {
   const secret = new Uint8Array(32).fill(seed)
   const signer = openSigner(secret)
   const publicKey = await ed25519PublicKey(secret)
@@ -51,8 +55,8 @@ export async function openInstance(seed: number, options: Partial<SessionsDeps> 
     certificate: await issuePeerChain(secret, peer, Date.UTC(2026, 0, 1)),
     signBytes: async bytes => signer.sign(bytes)
   }
-  const clock = options.clock ?? new FakeClock()
-  const sessions = openSessions({ random: countedRandom(`instance ${seed}`), self, network: 'test', ...options, clock })
+  const clock = deps.clock ?? new FakeClock()
+  const sessions = openSessions({ random: countedRandom(`instance ${seed}`), self, network: 'test', ...deps, clock }, options)
   const write = (m: SecureMessage): Promise<Uint8Array> => writeSecureMessage(m, self.signBytes)
   return { self, seed: secret, peerId: peerIdToText(peer), sessions, clock, write }
 }
