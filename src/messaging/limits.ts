@@ -68,6 +68,9 @@ export const MAX_WINDOW_BYTES: number = 4 * 1024 * 1024
 export const MAX_UNACKED = 4096
 /** A peer that takes messages and acknowledges none for so long is given up. */
 export const ACK_TIMEOUT_MS = 30_000
+/** Frames of one link that are being checked at once, and their bytes: less than a session puts in order. */
+export const PIPELINE_FRAMES = 64
+export const PIPELINE_BYTES: number = 512 * 1024
 /** Bytes given to a link that the network has not taken; then nothing more is made. */
 export const SEND_AHEAD_BYTES: number = 512 * 1024
 /** Ranges and refusals in one acknowledgement. */

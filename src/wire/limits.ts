@@ -117,3 +117,5 @@ export const MAX_MESSAGE_CHUNK_BYTES: number = 256 * 1024
 export const MAX_MISSING_RANGES = 256
 /** Name that a sender before version 1.1 gives itself. */
 export const MAX_LEGACY_ID_CHARS = 256
+/** Content of a group's message. */
+export const MAX_GROUP_MESSAGE_BYTES: number = 1024 * 1024
