@@ -19,12 +19,17 @@ export type Compose = (owed: OwedMessage, row: TaskRow) => Promise<{ readonly bo
 /** These pass when there is room again; with others a message would never be taken. */
 const LATER: ReadonlySet<string> = new Set(['QUEUE_FULL', 'DISK_FULL', 'STORE_READ_ONLY'])
 
+/** Messages are crossed out together: so many, or after so long. */
+const SETTLE_AT_ONCE = 64
+const SETTLE_AFTER_MS = 500
+
 export class Courier {
   readonly #deps: TasksDeps
   readonly #board: Board
   readonly #compose: Compose
   readonly #closed: AbortSignal
   readonly #busy = new Set<Promise<void>>()
+  readonly #settled: string[] = []
 
   constructor(deps: TasksDeps, board: Board, compose: Compose, closed: AbortSignal) {
     this.#deps = deps
@@ -59,7 +64,18 @@ export class Courier {
     const made = owed.task === undefined ? { body: JSON.parse(owed.body) as JsonObject } : row && (await this.#compose(owed, row))
     if (made && ttlMs > 0) await messenger.send({ id, to, type, ttlMs, ...made })
     if (type === 'task_result') this.#deps.failpoint?.('task:told')
-    store.write(() => store.settle(id))
+    this.settle(id)
+  }
+
+  /** Crosses a message out. This may wait: one that is handed over twice is one. */
+  settle(message: string): void {
+    this.#settled.push(message)
+    if (this.#settled.length >= SETTLE_AT_ONCE) this.#writeSettled()
+    else if (this.#settled.length === 1)
+      this.#deps.clock.sleep(SETTLE_AFTER_MS, this.#closed).then(
+        () => this.#writeSettled(),
+        () => {}
+      )
   }
 
   /** For what is worth nothing later. */
@@ -70,10 +86,24 @@ export class Courier {
 
   async drained(): Promise<void> {
     while (this.#busy.size > 0) await Promise.all(this.#busy)
+    this.#writeSettled()
+  }
+
+  #writeSettled(): void {
+    const { store, log } = this.#deps
+    const messages = this.#settled.splice(0)
+    if (messages.length === 0) return
+    try {
+      store.write(() => {
+        for (const message of messages) store.settle(message)
+      })
+    } catch (error) {
+      log.warn('messages that were sent were not crossed out', { error })
+    }
   }
 
   async #untilTaken(owed: OwedMessage): Promise<void> {
-    const { store, clock, log } = this.#deps
+    const { clock, log } = this.#deps
     for (let failures = 0; !this.#closed.aborted; failures++) {
       try {
         return await this.hand(owed)
@@ -81,7 +111,7 @@ export class Courier {
         if (this.#closed.aborted) return
         if (!LATER.has(codeOf(error))) {
           log.warn('a message about a task cannot be sent', { type: owed.type, error })
-          store.write(() => store.settle(owed.message))
+          this.settle(owed.message)
           return
         }
         const wait = backoffMs(failures, { firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS }, () => this.#board.chance())

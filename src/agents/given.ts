@@ -40,11 +40,17 @@ export class GivenTasks {
   readonly #board: Board
   readonly #courier: Courier
   readonly #rebalanceAfterMs: number
-  /** Asks for the next alarm. */
-  readonly #planned: () => void
+  /** Asks for an alarm. */
+  readonly #planned: (dueAt: number) => void
   #unfinished = 0
 
-  constructor(deps: TasksDeps, board: Board, courier: Courier, planned: () => void, rebalanceAfterMs: number = REBALANCE_AFTER_MS) {
+  constructor(
+    deps: TasksDeps,
+    board: Board,
+    courier: Courier,
+    planned: (dueAt: number) => void,
+    rebalanceAfterMs: number = REBALANCE_AFTER_MS
+  ) {
     this.#store = deps.store
     this.#messenger = deps.messenger
     this.#failpoint = deps.failpoint ?? (() => {})
@@ -78,7 +84,7 @@ export class GivenTasks {
     this.#unfinished++
     this.#failpoint('task:given')
     this.#board.changed(step.row)
-    this.#planned()
+    this.#planned(step.row.dueAt)
     await Promise.all([this.#store.durable(), this.#hand(step.offer!)])
     this.#failpoint('task:offered')
     return this.#store.get(step.row.key) ?? step.row
@@ -277,6 +283,7 @@ export class GivenTasks {
   }
 
   #untried(row: TaskRow): EntityId[] {
+    if (row.candidates.length === 1) return []
     const asked = new Set(this.#store.offers(row.key).map(o => o.peer))
     return this.#others(row).filter(peer => !asked.has(peer))
   }
@@ -303,17 +310,17 @@ export class GivenTasks {
   }
   #plan(row: TaskRow, dueAt: number): void {
     this.#store.write(() => this.#store.update(row.key, { dueAt }))
-    this.#planned()
+    this.#planned(dueAt)
   }
   /** Outside of the write, because the messenger tells at once what becomes of its messages. */
   #after({ row, offer, left = [] }: Step): void {
     this.#board.changed(row)
-    this.#planned()
+    if (!isFinal(row.state)) this.#planned(row.dueAt)
     if (offer) this.#courier.track(this.#hand(offer))
     for (const { message, owed } of left) {
       const sent = this.#messenger.sent(message)
       const isUnheard = this.#messenger.cancel(message) && sent?.state === 'waiting' && sent.attempts === 0
-      if (isUnheard) this.#store.write(() => this.#store.settle(owed.message))
+      if (isUnheard) this.#courier.settle(owed.message)
       else this.#courier.post(owed)
     }
   }
@@ -323,7 +330,7 @@ export class GivenTasks {
     try {
       await this.#courier.hand(owed)
     } catch (error) {
-      this.#store.write(() => this.#store.settle(owed.message))
+      this.#courier.settle(owed.message)
       const row = this.#offered(owed.message)
       if (row) this.#fails(row, owed.message, { code: codeOf(error), message: textOf(error) })
     }

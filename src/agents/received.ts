@@ -3,17 +3,16 @@
  * result is on disk before it is told. One idempotency key of one giver is one task: a second delegation hears of the first's result.
  */
 
-import { utf8 } from '../base/bytes.ts'
 import { codeOf, hasCode, KithError, textOf } from '../base/errors.ts'
 import type { EntityId, IncomingMessage } from '../messaging/types.ts'
-import { canonicalJson, type JsonObject } from '../wire/strict-json.ts'
+import type { JsonObject } from '../wire/strict-json.ts'
 import { Admission } from './admission.ts'
 import type { Board } from './board.ts'
 import type { Courier } from './courier.ts'
 import type { Failpoint, TasksDeps } from './deps.ts'
 import { CLOSE_WAIT_MS, DEADLINE_SKEW_MS, MAX_DEADLINE_MS, MAX_ERROR_CHARS, MAX_PATH, MAX_RUNS } from './limits.ts'
-import { readCancel, readDelegate, refuseBody, requestBody, type TaskDelegate } from './payloads.ts'
-import { requestHash, signOutcome } from './result-signature.ts'
+import { readCancel, readDelegate, refuseBody, type TaskDelegate } from './payloads.ts'
+import { fixRequest, signOutcome } from './result-signature.ts'
 import { SkillSlots } from './skill-slots.ts'
 import { type FinalState, isFinal, mayBecome } from './states.ts'
 import type { Outcome, OwedMessage, TaskRow, TaskStore } from './store.ts'
@@ -23,6 +22,8 @@ import type { Worker } from './worker.ts'
 /** A result is offered to its giver for so long. */
 const RESULT_KEPT_MS: number = MAX_DEADLINE_MS
 
+type FixedRequest = ReturnType<typeof fixRequest>
+
 export class ReceivedTasks {
   readonly #deps: TasksDeps
   readonly #store: TaskStore
@@ -30,14 +31,14 @@ export class ReceivedTasks {
   readonly #board: Board
   readonly #courier: Courier
   readonly #worker: Worker
-  readonly #planned: () => void
+  readonly #planned: (dueAt: number) => void
   readonly #admission: Admission
   readonly #skills = new Map<string, SkillSlots>()
   /** Skills that were served before and may be served again: tasks for them are taken, and wait. */
   readonly #remembered: Set<string>
   #isClosed = false
 
-  constructor(deps: TasksDeps, board: Board, courier: Courier, worker: Worker, planned: () => void) {
+  constructor(deps: TasksDeps, board: Board, courier: Courier, worker: Worker, planned: (dueAt: number) => void) {
     this.#deps = deps
     this.#store = deps.store
     this.#failpoint = deps.failpoint ?? (() => {})
@@ -86,9 +87,8 @@ export class ReceivedTasks {
     if (asked.path.at(-1) !== from) throw new KithError('BAD_PAYLOAD', 'path must end with the sender')
     if (this.#store.isBuried(from, id)) return
     const known = this.#store.byIdempotencyKey('received', asked.idempotencyKey, from) ?? this.#store.find('received', asked.taskId, from)
-    const hash = requestHash(asked)
-    if (known) return this.#again(known, asked, hash, id)
-    await this.#take(from, asked, hash, id)
+    const request = fixRequest(asked)
+    await (known ? this.#again(known, asked, request, id) : this.#take(from, asked, request, id))
   }
 
   /** @throws BAD_PAYLOAD */
@@ -133,14 +133,14 @@ export class ReceivedTasks {
   }
 
   /** The same key, or the same task, once more. */
-  async #again(row: TaskRow, asked: TaskDelegate, hash: string, offer: string): Promise<void> {
+  async #again(row: TaskRow, asked: TaskDelegate, request: FixedRequest, offer: string): Promise<void> {
     const sameId = this.#store.find('received', asked.taskId, row.peer) ?? row
-    if (row.requestHash !== hash || sameId.key !== row.key || row.idempotencyKey !== asked.idempotencyKey)
+    if (row.requestHash !== request.hash || sameId.key !== row.key || row.idempotencyKey !== asked.idempotencyKey)
       return this.#refuse(row.peer, asked, { code: 'TASK_CONFLICT', message: 'the id or the idempotency key was used for something else' })
     if (row.state === 'CANCELLED' || row.state === 'REFUSED') {
       // It never came to an end, and its giver wants it after all.
       this.#store.write(() => this.#store.remove(row.key))
-      return this.#take(row.peer, asked, hash, offer)
+      return this.#take(row.peer, asked, request, offer)
     }
     this.#store.write(() => this.#store.update(row.key, { id: asked.taskId, offer }))
     await this.#store.durable()
@@ -150,9 +150,8 @@ export class ReceivedTasks {
     if (body) await this.#say(row.peer, 'task_result', body, RESULT_KEPT_MS)
   }
 
-  async #take(from: EntityId, asked: TaskDelegate, hash: string, offer: string): Promise<void> {
-    const request = canonicalJson(requestBody(asked))
-    const bytes = utf8(request).length
+  async #take(from: EntityId, asked: TaskDelegate, { text, hash }: FixedRequest, offer: string): Promise<void> {
+    const bytes = text.length
     const refusal = this.#refusal(from, asked) ?? this.#admission.refusal(from, asked.skill, bytes)
     if (refusal) return this.#refuse(from, asked, refusal)
     const now = this.#board.now()
@@ -166,12 +165,12 @@ export class ReceivedTasks {
           ...{ state: isStarted ? 'IN_PROGRESS' : 'PENDING', attempts: isStarted ? 1 : 0, createdAt: now, deadline: asked.deadline, offer },
           dueAt: Math.min(asked.deadline, now + MAX_DEADLINE_MS) + DEADLINE_SKEW_MS
         },
-        request
+        text
       )
     )
     this.#admission.count(from, bytes)
     this.#board.changed(row)
-    this.#planned()
+    this.#planned(row.dueAt)
     // It runs while the disk still writes: a power cut in between leaves the message, which is acted on again.
     if (isStarted) this.#run(slots, row)
     else if (slots) {

@@ -16,8 +16,11 @@ import { outcomeBody, requestBody, type TaskOutcome, type TaskRequest } from './
 
 const DOMAIN = 'kith/task-result/1'
 
-/** Hex. */
-export const requestHash = (request: TaskRequest): string => bytesToHex(sha256(utf8(canonicalJson(requestBody(request)))))
+/** A request as it is stored, and its hash in hex. */
+export function fixRequest(request: TaskRequest): { readonly text: string; readonly hash: string } {
+  const text = canonicalJson(requestBody(request))
+  return { text, hash: bytesToHex(sha256(utf8(text))) }
+}
 
 /** The payload of task_result, signed. */
 export async function signOutcome(outcome: TaskOutcome, sign: (bytes: Uint8Array) => Promise<Uint8Array>): Promise<JsonObject> {

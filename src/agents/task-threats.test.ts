@@ -148,13 +148,13 @@ test('TA2: a result for a task that was never given, or was given to somebody el
   assert.equal(await told(liar, outcome({ taskId: randomUUID() })), 'UNKNOWN_TASK')
   assert.equal(await told(liar, outcome({})), 'UNKNOWN_TASK')
   assert.equal(giver.tasks.task(task.id)?.finishedAt, undefined)
-  // TA8: of the right peer, but not its signature, or about something else.
+  // TA7: of the right peer, but not its signature, or about something else.
   const own = outcome({ worker: worker.id })
   assert.equal(await told(worker, own, liar), 'INVALID_SIGNATURE')
   assert.equal(giver.tasks.task(task.id)?.finishedAt, undefined)
 })
 
-test('TA8: a signed result fits no other task, giver, worker, request or outcome', async t => {
+test('TA7: a signed result fits no other task, giver, worker, request or outcome', async t => {
   const rig = new TaskRig(t)
   const [giver, worker] = [await rig.node(), await rig.node()]
   const outcome: TaskOutcome = {

@@ -7,16 +7,15 @@ import { KithError } from '../base/errors.ts'
 import type { Emitter } from '../base/events.ts'
 import { Alarm } from '../messaging/alarm.ts'
 import type { EntityId } from '../messaging/types.ts'
-import { canonicalJson } from '../wire/strict-json.ts'
 import { Board } from './board.ts'
 import { Courier } from './courier.ts'
 import { candidatesOf, checkDelegation, prepareRequest } from './delegation.ts'
 import type { TasksDeps, TasksOptions } from './deps.ts'
 import { GivenTasks } from './given.ts'
 import { MAX_CONCURRENCY, MAX_DEADLINE_MS, MAX_DESCRIPTION_CHARS, MAX_GIVEN } from './limits.ts'
-import { delegateBody, isSkillName, requestBody } from './payloads.ts'
+import { delegateBody, isSkillName } from './payloads.ts'
 import { ReceivedTasks } from './received.ts'
-import { requestHash } from './result-signature.ts'
+import { fixRequest } from './result-signature.ts'
 import { isFinal } from './states.ts'
 import type { TaskRow } from './store.ts'
 import type { Delegation, Skill, SkillView, TaskError, TaskEvents, TaskFilter, Tasks, TaskView } from './types.ts'
@@ -63,7 +62,7 @@ class TaskDesk implements Tasks {
     }
     this.#courier = new Courier(deps, this.#board, compose, this.#closed.signal)
     this.#alarm = this.#stack.use(new Alarm(deps.clock, () => this.#ring()))
-    const planned = (): void => this.#setAlarm()
+    const planned = (dueAt: number): void => this.#alarm.at(this.#board.monotonic(dueAt))
     this.#given = new GivenTasks(deps, this.#board, this.#courier, planned, options.rebalanceAfterMs)
     this.#received = new ReceivedTasks(deps, this.#board, this.#courier, new Worker(deps, this.#board, this.#courier), planned)
   }
@@ -89,7 +88,7 @@ class TaskDesk implements Tasks {
     const key = asked.idempotencyKey ?? this.#board.uuid()
     const path = [...this.#pathOf(asked.parent), this.#deps.messenger.self]
     const request = await prepareRequest(this.#deps, asked, key, signal)
-    const hash = requestHash(request)
+    const { text, hash } = fixRequest(request)
     const known = this.#known(key, hash)
     if (known) return known
     const candidates = await candidatesOf(this.#deps, asked, path, signal)
@@ -105,7 +104,7 @@ class TaskDesk implements Tasks {
             ...{ priority: asked.priority ?? 'normal', path, createdAt, deadline: createdAt + (asked.deadlineMs ?? MAX_DEADLINE_MS) },
             ...{ candidates, attemptMs: asked.attemptMs }
           },
-          canonicalJson(requestBody(request))
+          text
         )
       )
     return row
@@ -201,6 +200,7 @@ class TaskDesk implements Tasks {
       this.#deps.log.error('a deadline was not acted on', { error })
     }
   }
+  /** For the first of all; `planned` sees to those that are new. */
   #setAlarm(): void {
     const next = this.#closed.signal.aborted ? undefined : this.#deps.store.nextDue()
     if (next !== undefined) this.#alarm.at(this.#board.monotonic(next))
