@@ -22,5 +22,8 @@ const LOW_ORDER: ReadonlySet<string> = new Set([
   'edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff'
 ])
 
+/** Seven values: nearly every point is told by its first byte. */
+const FIRST_BYTES: ReadonlySet<number> = new Set([...LOW_ORDER].map(hex => Number.parseInt(hex.slice(0, 2), 16)))
+
 /** True when a 32-byte point encoding has small order. */
-export const isLowOrder = (point: Uint8Array): boolean => LOW_ORDER.has(bytesToHex(point))
+export const isLowOrder = (point: Uint8Array): boolean => FIRST_BYTES.has(point[0] ?? 0) && LOW_ORDER.has(bytesToHex(point))

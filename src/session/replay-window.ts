@@ -41,6 +41,12 @@ export class ReplayWindow {
   readonly #store: NonceStore
   /** A store that forgets cannot know what was received before it began. */
   readonly #refusedBefore: number
+  /**
+   * What the store counts, kept here: counting costs it more than all the rest. A transaction that is rolled back makes these too high, which
+   * is on the safe side, until the next prune.
+   */
+  readonly #counts = new Map<string, number>()
+  #senders: number | undefined
   #prunedAt: number
 
   constructor(deps: ReplayWindowDeps) {
@@ -60,7 +66,7 @@ export class ReplayWindow {
     const store = this.#store
     if (timestamp < this.#refusedBefore || timestamp <= store.markOf(sender) || store.has(sender, nonce))
       throw new KithError('REPLAY_DETECTED', 'this message was received before, or may have been')
-    if (store.count(sender) === 0 && store.markOf(sender) === 0 && store.senders() >= MAX_NONCE_PEERS)
+    if (this.#isNew(sender) && (this.#senders ??= store.senders()) >= MAX_NONCE_PEERS)
       throw new KithError('RATE_LIMITED', 'too many senders at once')
   }
 
@@ -69,18 +75,37 @@ export class ReplayWindow {
     this.#prune()
     this.check(sender, nonce, timestamp)
     // One sender's flood costs that sender alone: what it sent before its oldest nonce is refused from now on.
-    if (this.#store.count(sender) >= MAX_NONCES_PER_PEER) {
+    if (this.#countOf(sender) >= MAX_NONCES_PER_PEER) {
       const oldest = this.#store.removeOldest(sender)
       if (oldest !== undefined) this.#store.setMark(sender, Math.max(oldest, this.#store.markOf(sender)))
+      this.#counts.set(sender, this.#countOf(sender) - 1)
       this.check(sender, nonce, timestamp)
     }
+    if (this.#isNew(sender)) this.#senders = (this.#senders ?? this.#store.senders()) + 1
+    const count = this.#countOf(sender)
     this.#store.add(sender, nonce, timestamp)
+    this.#counts.set(sender, count + 1)
+  }
+
+  #isNew(sender: string): boolean {
+    return this.#countOf(sender) === 0 && this.#store.markOf(sender) === 0
+  }
+
+  #countOf(sender: string): number {
+    const known = this.#counts.get(sender)
+    if (known !== undefined) return known
+    const count = this.#store.count(sender)
+    // Strangers whose messages are not authentic must not fill the map.
+    if (count > 0) this.#counts.set(sender, count)
+    return count
   }
 
   #prune(): void {
     if (this.#clock.monotonic() - this.#prunedAt < PRUNE_EVERY_MS) return
     this.#prunedAt = this.#clock.monotonic()
     this.#store.prune(this.#clock.now() - CLOCK_WINDOW_MS)
+    this.#counts.clear()
+    this.#senders = undefined
   }
 }
 
