@@ -348,3 +348,31 @@ test('a task that runs when the process dies runs again, or fails, as its skill 
   }
   for (const { id } of [careful, crashes]) assert.equal((await done(giver.tasks.wait(id))).error?.code, 'INTERRUPTED')
 })
+
+test('a disk that is full delays a task and its result, and loses neither; closing waits for what is under way', async t => {
+  const clock = new FakeClock()
+  const rig = new TaskRig(t, clock)
+  const [giver, worker] = [await rig.node(), await rig.node()]
+  await worker.tasks.serveSkill({ name: 'double', run: double })
+  worker.full = true
+  const { id } = await giver.tasks.delegate({ to: worker.id, skill: 'double', input: 2 })
+  await eventually('it is assigned', () => giver.tasks.task(id)?.state === 'ASSIGNED')
+  await clock.advance(1001)
+  assert.equal(worker.tasks.task(id), undefined)
+  worker.full = false
+  giver.full = true
+  await clock.advance(2001)
+  await eventually('it was done', () => worker.tasks.task(id)?.state === 'COMPLETED')
+  await eventually('the result is there', () => giver.messenger.inbox({ type: 'task_result' }).length === 1)
+  giver.full = false
+  await eventually('the result is known', async () => {
+    await clock.advance(1001)
+    return giver.tasks.task(id)?.output === 4
+  })
+  const last = giver.tasks.delegate({ to: worker.id, skill: 'double', input: 3 }).then(
+    task => task.state,
+    (e: KithError) => e.code
+  )
+  await giver.close()
+  assert.ok(['PENDING', 'ASSIGNED', 'COMPLETED', 'TASKS_CLOSED'].includes(await last))
+})

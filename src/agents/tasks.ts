@@ -3,16 +3,18 @@
  * store, one alarm for all deadlines, and one courier to the messenger. Nothing polls.
  */
 
-import { KithError } from '../base/errors.ts'
+import { hasCode, KithError } from '../base/errors.ts'
 import type { Emitter } from '../base/events.ts'
+import { backoffMs } from '../base/retry.ts'
 import { Alarm } from '../messaging/alarm.ts'
-import type { EntityId } from '../messaging/types.ts'
+import type { EntityId, IncomingMessage } from '../messaging/types.ts'
+import type { MessageType } from '../wire/message-types.ts'
 import { Board } from './board.ts'
 import { Courier } from './courier.ts'
 import { candidatesOf, checkDelegation, prepareRequest } from './delegation.ts'
 import type { TasksDeps, TasksOptions } from './deps.ts'
 import { GivenTasks } from './given.ts'
-import { MAX_CONCURRENCY, MAX_DEADLINE_MS, MAX_DESCRIPTION_CHARS, MAX_GIVEN } from './limits.ts'
+import { MAX_CONCURRENCY, MAX_DEADLINE_MS, MAX_DESCRIPTION_CHARS, MAX_GIVEN, RETRY_FIRST_MS, RETRY_MAX_MS } from './limits.ts'
 import { delegateBody, isSkillName } from './payloads.ts'
 import { ReceivedTasks } from './received.ts'
 import { fixRequest } from './result-signature.ts'
@@ -45,6 +47,7 @@ class TaskDesk implements Tasks {
   readonly #alarm: Alarm
   readonly #closed = new AbortController()
   readonly #stack = new DisposableStack()
+  readonly #running = new Set<Promise<unknown>>()
   #finished = 0
   #closing: Promise<void> | undefined
 
@@ -74,15 +77,21 @@ class TaskDesk implements Tasks {
     this.#given.resume()
     this.#courier.resume()
     this.#listen()
-    this.#stack.use(messenger.handle('task_delegate', m => this.#received.onDelegate(m)))
-    this.#stack.use(messenger.handle('task_cancel', m => this.#received.onCancel(m)))
-    this.#stack.use(messenger.handle('task_result', m => this.#given.onResult(m)))
-    this.#stack.use(messenger.handle('task_refuse', m => this.#given.onRefuse(m)))
-    this.#stack.use(messenger.handle('task_progress', async m => this.#given.onProgress(m)))
+    const handle = (type: MessageType, act: (message: IncomingMessage) => Promise<void>): void => {
+      this.#stack.use(messenger.handle(type, message => this.#during(this.#whenRoom(() => act(message)))))
+    }
+    handle('task_delegate', m => this.#received.onDelegate(m))
+    handle('task_cancel', m => this.#received.onCancel(m))
+    handle('task_result', m => this.#given.onResult(m))
+    handle('task_refuse', m => this.#given.onRefuse(m))
+    handle('task_progress', async m => this.#given.onProgress(m))
     this.#setAlarm()
   }
 
-  async delegate(asked: Delegation, signal?: AbortSignal): Promise<TaskView> {
+  delegate(asked: Delegation, signal?: AbortSignal): Promise<TaskView> {
+    return this.#during(this.#delegate(asked, signal))
+  }
+  async #delegate(asked: Delegation, signal?: AbortSignal): Promise<TaskView> {
     this.#closed.signal.throwIfAborted()
     checkDelegation(asked)
     const key = asked.idempotencyKey ?? this.#board.uuid()
@@ -120,7 +129,7 @@ class TaskDesk implements Tasks {
   }
   async cancel(id: string, reason = 'taken back'): Promise<boolean> {
     const row = this.#need(id)
-    return row.role === 'given' ? this.#given.cancel(row, reason) : this.#received.cancel(row, reason)
+    return this.#during(row.role === 'given' ? this.#given.cancel(row, reason) : this.#received.cancel(row, reason))
   }
   async wait(id: string, signal?: AbortSignal): Promise<TaskView> {
     return this.#board.finished(this.#need(id).key, this.#closed.signal, signal)
@@ -158,7 +167,30 @@ class TaskDesk implements Tasks {
     this.#stack.dispose()
     this.#closed.abort(new KithError('TASKS_CLOSED', 'tasks are being closed'))
     await this.#received.close()
+    await Promise.allSettled(this.#running)
     await this.#courier.drained()
+  }
+
+  /** Work that must have ended before the store may be closed. */
+  async #during<T>(work: Promise<T>): Promise<T> {
+    this.#running.add(work)
+    try {
+      return await work
+    } finally {
+      this.#running.delete(work)
+    }
+  }
+  /** A message that cannot be acted on because the disk is full is acted on when there is room: it counts as done once its handler ends. */
+  async #whenRoom(act: () => Promise<void>): Promise<void> {
+    for (let failures = 0; ; failures++) {
+      try {
+        return await act()
+      } catch (error) {
+        if (!hasCode(error, 'DISK_FULL') || this.#closed.signal.aborted) throw error
+        const wait = backoffMs(failures, { firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS }, () => this.#board.chance())
+        await this.#deps.clock.sleep(wait, this.#closed.signal).catch(() => {})
+      }
+    }
   }
 
   #listen(): void {

@@ -11,6 +11,7 @@ import { openTasks } from '../../src/agents/tasks.ts'
 import type { DelegationLimits, Tasks } from '../../src/agents/types.ts'
 import type { Clock } from '../../src/base/clock.ts'
 import { systemClock } from '../../src/base/clock.ts'
+import { KithError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import type { EntityId } from '../../src/messaging/types.ts'
 import { didOfKey } from '../../src/wire/did-key.ts'
@@ -39,6 +40,8 @@ export class TaskNode {
   readonly #extra: Extra
   /** What peers may delegate: everything, unless a test says otherwise. */
   mayDelegate: (peer: EntityId, skill: string) => DelegationLimits = () => true
+  /** Its disk has no room: nothing can be written. */
+  full = false
   failpoint: (step: FailpointName) => void = () => {}
   messenger!: MemoryMessenger
   tasks!: Tasks
@@ -61,7 +64,7 @@ export class TaskNode {
     const life = new AbortController()
     this.#life = life
     const real = openTaskStore(this.#folder)
-    this.store = mortal(real, dead)
+    this.store = mortal(real, dead, () => this.full)
     this.messenger = this.#rig.post.open(this.id)
     this.tasks = await openTasks(
       {
@@ -110,13 +113,14 @@ const mortalClock = (clock: Clock, life: AbortSignal): Clock => ({
 })
 
 /** A store whose process can die: then every call throws. */
-function mortal(store: TaskStore, dead: { readonly value: boolean }): TaskStore {
+function mortal(store: TaskStore, dead: { readonly value: boolean }, isFull: () => boolean): TaskStore {
   return new Proxy(store, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
       return (...args: unknown[]): unknown => {
         if (dead.value) throw new Error('killed')
+        if (name === 'write' && isFull()) throw new KithError('DISK_FULL', 'no space left')
         return Reflect.apply(value, target, args)
       }
     }
