@@ -269,3 +269,5 @@ export const GROUP_SYNCS_PER_MINUTE = 20
 export const GROUP_SYNCS_BURST = 20
 /** Wait before messages that the messenger could not take are given to it again. */
 export const GROUP_RETRY_MS = 30_000
+/** How often it is looked whether the prekey is a week old. */
+export const PREKEY_CHECK_MS: number = 60 * 60_000
