@@ -9,10 +9,12 @@ const SHAPE = /^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$/
 const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
 const DIGITS = new Uint8Array(128)
 for (let i = 0; i < 58; i++) DIGITS[ALPHABET.charCodeAt(i)] = i
-/** Nine base58 digits are below 2^53. */
-const GROUP = 9
-const GROUP_VALUE = 58n ** 9n
-const MULTICODEC = 0xed01n
+/** Arithmetic goes by limbs of 24 bits and groups of four digits: their products are exact, and no BigInt is needed. */
+const LIMB = 2 ** 24
+const GROUP = 4
+const GROUP_VALUE: number = 58 ** GROUP
+/** 34 bytes and a little more. */
+const LIMBS = 12
 
 /** Whether a text looks like the did:key of an Ed25519 key; `keyOfDid` decides. Costs next to nothing. */
 export const looksLikeDid = (text: string): boolean => text.length === DID_CHARS && SHAPE.test(text)
@@ -20,21 +22,24 @@ export const looksLikeDid = (text: string): boolean => text.length === DID_CHARS
 /** The Ed25519 key inside a did:key; undefined for any other text, other kinds of keys included. Whether the key is a point is not checked. */
 export function keyOfDid(text: string): Uint8Array<ArrayBuffer> | undefined {
   if (!looksLikeDid(text)) return undefined
-  let value = 0n
+  /** The number, its lowest limb first. */
+  const limbs = new Array<number>(LIMBS).fill(0)
   let at = PREFIX.length
-  // 47 digits: two, then five groups of nine.
-  for (let end = at + 2; end <= DID_CHARS; end += GROUP) {
-    let group = 0
-    for (; at < end; at++) group = group * 58 + DIGITS[text.charCodeAt(at)]!
-    value = value * GROUP_VALUE + BigInt(group)
+  // 47 digits: three, then eleven groups of four.
+  for (let end = at + 3; end <= DID_CHARS; end += GROUP) {
+    let carry = 0
+    for (; at < end; at++) carry = carry * 58 + DIGITS[text.charCodeAt(at)]!
+    for (let i = 0; i < LIMBS; i++) {
+      const sum = limbs[i]! * GROUP_VALUE + carry
+      carry = Math.floor(sum / LIMB)
+      limbs[i] = sum - carry * LIMB
+    }
   }
-  if (value >> 256n !== MULTICODEC) return undefined
+  const byte = (n: number): number => (limbs[Math.floor(n / 3)]! >> (8 * (n % 3))) & 0xff
+  // 0xed 0x01 above the 32 bytes, and nothing above them.
+  if (byte(32) !== 0x01 || byte(33) !== 0xed || byte(34) !== 0 || byte(35) !== 0) return undefined
   const key = new Uint8Array(32)
-  const view = new DataView(key.buffer)
-  for (let i = 3; i >= 0; i--) {
-    view.setBigUint64(i * 8, BigInt.asUintN(64, value))
-    value >>= 64n
-  }
+  for (let n = 0; n < 32; n++) key[n] = byte(31 - n)
   return key
 }
 
@@ -42,15 +47,9 @@ export function keyOfDid(text: string): Uint8Array<ArrayBuffer> | undefined {
 export function didOfKey(publicKey: Uint8Array): string {
   if (publicKey.length !== 32) throw new RangeError('an Ed25519 key has 32 bytes')
   const view = new DataView(publicKey.buffer, publicKey.byteOffset, 32)
-  let value = MULTICODEC
+  let value = 0xed01n
   for (let i = 0; i < 32; i += 8) value = (value << 64n) | view.getBigUint64(i)
   let text = ''
-  for (; value > 0n; value /= GROUP_VALUE) {
-    let group = Number(value % GROUP_VALUE)
-    for (let i = 0; i < GROUP && (group > 0 || value >= GROUP_VALUE); i++) {
-      text = ALPHABET[group % 58] + text
-      group = Math.floor(group / 58)
-    }
-  }
+  for (; value > 0n; value /= 58n) text = ALPHABET[Number(value % 58n)] + text
   return PREFIX + text
 }

@@ -23,7 +23,7 @@ import { keyOfDid, looksLikeDid } from './did-key.ts'
 import { MAX_MESSAGE_FRAME_BYTES, MAX_SEQUENCE_NUM } from './limits.ts'
 import { type MessageType, messageTypeOf } from './message-types.ts'
 import { canonicalJson, isJsonObject, type Json, type JsonObject, parseJsonObject } from './strict-json.ts'
-import { base64ToBytes, bytesToBase64, hexToBytesOf } from './text-bytes.ts'
+import { base64Length, base64ToBytes, bytesToBase64, hexToBytesOf, readBase64, writeAscii, writeBase64 } from './text-bytes.ts'
 
 /** What signatures of messages begin with, before a zero byte. */
 export const MESSAGE_DOMAIN = 'kith/message/1'
@@ -104,28 +104,21 @@ export function readSecureMessage(bytes: Uint8Array): ReceivedSecureMessage {
     nonce: json['nonce'] as string,
     ...(extra && { extra })
   }
-  checkHeader(header)
+  const sentAt = checkHeader(header)
   const senderKey = keyOfDid(header.senderId)
   if (!senderKey) throw new KithError('UNKNOWN_SENDER', 'the sender is no did:key of an Ed25519 key')
-  const text = payload['data']
-  const data = typeof text === 'string' ? base64ToBytes(text) : undefined
-  if (!data) return malformed('payload.data')
-  const encrypted = payload['encrypted']
+  const { data: text, encrypted } = payload
+  if (typeof text !== 'string') return malformed('payload.data')
   if (typeof encrypted !== 'boolean' || Object.keys(payload).length !== 2) return malformed('payload.encrypted')
+  const written = extra
+    ? withExtra(header, extra, text, encrypted)
+    : withoutExtra(header, encrypted, text.length, out => writeAscii(text, out))
+  const data = written && (written.base64 ? readBase64(written.base64) : base64ToBytes(text))
+  if (!data) return malformed('payload.data')
   const signature = typeof json['signature'] === 'string' ? hexToBytesOf(64, json['signature']) : undefined
   if (!signature) throw new KithError('INVALID_SIGNATURE', 'the signature is not 128 lower-case hex digits')
-  const written = writtenForm(header, `{"data":"${text as string}","encrypted":${encrypted}}`)
-  return {
-    ...header,
-    encrypted,
-    data,
-    type: messageTypeOf(header.msgType),
-    sentAt: Date.parse(header.timestamp),
-    senderKey,
-    signature,
-    signedBytes: utf8(written.signed),
-    header: utf8(written.header)
-  }
+  const { signed: signedBytes, header: headerBytes } = written
+  return { ...header, encrypted, data, type: messageTypeOf(header.msgType), sentAt, senderKey, signature, signedBytes, header: headerBytes }
 }
 
 /**
@@ -137,8 +130,11 @@ export async function writeSecureMessage(
   sign: (bytes: Uint8Array) => Promise<Uint8Array>
 ): Promise<Uint8Array<ArrayBuffer>> {
   checkHeader(message)
-  const written = writtenForm(message, `{"data":"${bytesToBase64(message.data)}","encrypted":${message.encrypted}}`)
-  const frame = utf8(written.whole(bytesToHex(await sign(utf8(written.signed)))))
+  const { data, encrypted, extra } = message
+  const written = extra
+    ? withExtra(message, extra, bytesToBase64(data), encrypted)
+    : withoutExtra(message, encrypted, base64Length(data.length), out => writeBase64(data, out))!
+  const frame = written.frame(bytesToHex(await sign(written.signed)))
   if (frame.length > MAX_MESSAGE_FRAME_BYTES) throw new KithError('TOO_LARGE', 'the message is too large', { bytes: frame.length })
   return frame
 }
@@ -146,7 +142,9 @@ export async function writeSecureMessage(
 /** Associated data under which the payload of such a message is encrypted. @throws as writeSecureMessage */
 export function messageHeaderBytes(header: MessageHeader): Uint8Array<ArrayBuffer> {
   checkHeader(header)
-  return utf8(writtenForm(header, '').header)
+  if (header.extra) return withExtra(header, header.extra, '', true).header
+  const [front, middle, back] = piecesOf(header)
+  return utf8(front + middle + back)
 }
 
 /** `ms` since 1970 as a message writes it. @throws MALFORMED outside the years 1970 to 9999 */
@@ -155,33 +153,56 @@ export function messageTime(ms: number): string {
   return new Date(ms).toISOString()
 }
 
+/** A message in canonical form, in pieces. */
 interface Written {
   /** Associated data. */
-  readonly header: string
+  readonly header: Uint8Array<ArrayBuffer>
   /** What is signed, domain included. */
-  readonly signed: string
+  readonly signed: Uint8Array<ArrayBuffer>
+  /** Where the payload stands in `signed`, if it was written there. */
+  readonly base64?: Uint8Array
   /** What is sent. */
-  readonly whole: (signature: string) => string
+  readonly frame: (signature: string) => Uint8Array<ArrayBuffer>
+}
+
+const DOMAIN_AND_ZERO = `${MESSAGE_DOMAIN}\0`
+
+/** Members around payload and signature. None needs an escape. */
+function piecesOf(m: MessageHeader): readonly [front: string, middle: string, back: string] {
+  return [
+    `{"msg_type":"${m.msgType}","nonce":"${m.nonce}",`,
+    `"recipient_id":"${m.recipientId}","sender_id":"${m.senderId}","sequence_num":${m.sequenceNum},"session_id":"${m.sessionId}",`,
+    `"timestamp":"${m.timestamp}","version":"${m.version}"}`
+  ]
 }
 
 /**
- * The canonical texts. Known members need no escapes and have a fixed order, so that nearly every message is a few strings put together;
- * a property holds this to be what canonicalJson writes.
+ * Nearly every message: a fixed order of members, put together in one buffer without looking at the payload as text. A property holds this to
+ * be what canonicalJson writes.
+ * @param write puts the payload's base64 into its place, or returns false
  */
-function writtenForm(m: MessageHeader, payload: string): Written {
-  if (m.extra) return writtenWithExtra(m, m.extra, payload)
-  const front = `{"msg_type":"${m.msgType}","nonce":"${m.nonce}",`
-  const middle = `"recipient_id":"${m.recipientId}","sender_id":"${m.senderId}","sequence_num":${m.sequenceNum},"session_id":"${m.sessionId}",`
-  const back = `"timestamp":"${m.timestamp}","version":"${m.version}"}`
-  const sealed = `${front}"payload":${payload},${middle}`
-  return {
-    header: front + middle + back,
-    signed: `${MESSAGE_DOMAIN}\0${sealed}${back}`,
-    whole: signature => `${sealed}"signature":"${signature}",${back}`
+function withoutExtra(m: MessageHeader, encrypted: boolean, base64Chars: number, write: (out: Uint8Array) => unknown): Written | undefined {
+  const [front, middle, back] = piecesOf(m)
+  const before = `${DOMAIN_AND_ZERO}${front}"payload":{"data":"`
+  const after = `","encrypted":${encrypted}},${middle}`
+  const end = before.length + base64Chars + after.length + back.length
+  const bytes = new Uint8Array(end + front.length + middle.length + back.length)
+  const base64 = bytes.subarray(before.length, before.length + base64Chars)
+  writeAscii(before, bytes)
+  if (write(base64) === false) return undefined
+  writeAscii(`${after}${back}${front}${middle}${back}`, bytes.subarray(before.length + base64Chars))
+  const frame = (signature: string): Uint8Array<ArrayBuffer> => {
+    const tail = `"signature":"${signature}",${back}`
+    const body = bytes.subarray(DOMAIN_AND_ZERO.length, end - back.length)
+    const out = new Uint8Array(body.length + tail.length)
+    out.set(body)
+    writeAscii(tail, out.subarray(body.length))
+    return out
   }
+  return { header: bytes.subarray(end), signed: bytes.subarray(0, end), base64, frame }
 }
 
-function writtenWithExtra(m: MessageHeader, extra: JsonObject, payload: string): Written {
+function withExtra(m: MessageHeader, extra: JsonObject, base64: string, encrypted: boolean): Written {
   const header: JsonObject = {
     ...extra,
     msg_type: m.msgType,
@@ -193,15 +214,11 @@ function writtenWithExtra(m: MessageHeader, extra: JsonObject, payload: string):
     timestamp: m.timestamp,
     version: m.version
   }
-  const withPayload = (more: JsonObject): JsonObject => ({
-    ...header,
-    ...more,
-    payload: payload === '' ? null : (JSON.parse(payload) as Json)
-  })
+  const whole = { ...header, payload: { data: base64, encrypted } }
   return {
-    header: canonicalJson(header),
-    signed: `${MESSAGE_DOMAIN}\0${canonicalJson(withPayload({}))}`,
-    whole: signature => canonicalJson(withPayload({ signature }))
+    header: utf8(canonicalJson(header)),
+    signed: utf8(DOMAIN_AND_ZERO + canonicalJson(whole)),
+    frame: signature => utf8(canonicalJson({ ...whole, signature }))
   }
 }
 
@@ -213,7 +230,8 @@ const TIME = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3
 /** Whether a text is a UUID v4 in lower case. */
 export const isUuidV4 = (text: Json | undefined): text is string => typeof text === 'string' && UUID_V4.test(text)
 
-function checkHeader(m: MessageHeader): void {
+/** @returns `timestamp` in ms since 1970 */
+function checkHeader(m: MessageHeader): number {
   if (m.version !== '1.1' && m.version !== '1.0')
     throw new KithError('INVALID_VERSION', 'the message has a version that is not spoken here')
   if (typeof m.msgType !== 'string' || !TYPE_NAME.test(m.msgType)) malformed('msg_type')
@@ -224,15 +242,17 @@ function checkHeader(m: MessageHeader): void {
   if (!Number.isSafeInteger(m.sequenceNum) || m.sequenceNum < 0) malformed('sequence_num')
   if (m.sequenceNum > MAX_SEQUENCE_NUM) throw new KithError('SEQUENCE_ERROR', 'nothing could follow this sequence number')
   if (typeof m.nonce !== 'string' || !NONCE.test(m.nonce)) malformed('nonce')
-  if (typeof m.timestamp !== 'string' || !isTime(m.timestamp)) malformed('timestamp')
   if (m.extra) checkExtra(m.extra)
+  return (typeof m.timestamp === 'string' ? timeOf(m.timestamp) : undefined) ?? malformed('timestamp')
 }
 
-/** A date that exists: what Date.parse makes of 30 February is another day. */
-function isTime(text: string): boolean {
-  if (!TIME.test(text)) return false
+/** ms since 1970 of a date that exists: Date.parse takes 30 February for 2 March, and 24:00 for the next day. */
+function timeOf(text: string): number | undefined {
+  if (!TIME.test(text)) return undefined
   const ms = Date.parse(text)
-  return ms >= 0 && new Date(ms).toISOString().startsWith(text.slice(0, 19))
+  const day = Number(text.slice(8, 10))
+  const exists = day <= 28 || new Date(ms).getUTCDate() === day
+  return ms >= 0 && exists && text.slice(11, 13) !== '24' ? ms : undefined
 }
 
 function extraOf(json: JsonObject): JsonObject | undefined {

@@ -6,11 +6,19 @@ const NONE = 0x80
 const VALUES: Uint8Array = new Uint8Array(256).fill(NONE)
 for (let i = 0; i < 64; i++) VALUES[CODES[i]!] = i
 const PAD = 0x3d
-const ascii = new TextDecoder()
+const decoder = new TextDecoder()
 const encoder = new TextEncoder()
 
+export const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4
+
 export function bytesToBase64(bytes: Uint8Array): string {
-  const out = new Uint8Array(Math.ceil(bytes.length / 3) * 4)
+  const out = new Uint8Array(base64Length(bytes.length))
+  writeBase64(bytes, out)
+  return decoder.decode(out)
+}
+
+/** Writes the base64 of `bytes` as ASCII to the start of `out`. */
+export function writeBase64(bytes: Uint8Array, out: Uint8Array): void {
   let at = 0
   let i = 0
   for (; i + 2 < bytes.length; i += 3) {
@@ -21,24 +29,27 @@ export function bytesToBase64(bytes: Uint8Array): string {
     out[at + 3] = CODES[v & 63]!
     at += 4
   }
-  if (i < bytes.length) {
-    const v = (bytes[i]! << 16) | ((bytes[i + 1] ?? 0) << 8)
-    out[at] = CODES[v >> 18]!
-    out[at + 1] = CODES[(v >> 12) & 63]!
-    out[at + 2] = i + 1 < bytes.length ? CODES[(v >> 6) & 63]! : PAD
-    out[at + 3] = PAD
-  }
-  return ascii.decode(out)
+  if (i === bytes.length) return
+  const v = (bytes[i]! << 16) | ((bytes[i + 1] ?? 0) << 8)
+  out[at] = CODES[v >> 18]!
+  out[at + 1] = CODES[(v >> 12) & 63]!
+  out[at + 2] = i + 1 < bytes.length ? CODES[(v >> 6) & 63]! : PAD
+  out[at + 3] = PAD
 }
 
 /** Undefined unless the text is what bytesToBase64 writes: blanks, missing padding, the url alphabet and spare bits are refused. */
 export function base64ToBytes(text: string): Uint8Array<ArrayBuffer> | undefined {
-  if (text.length % 4 !== 0) return undefined
-  const codes = asciiCodes(text)
-  if (!codes) return undefined
-  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
-  const out = new Uint8Array((text.length / 4) * 3 - padding)
-  const whole = text.length - (padding > 0 ? 4 : 0)
+  const codes = new Uint8Array(text.length)
+  return writeAscii(text, codes) ? readBase64(codes) : undefined
+}
+
+/** As base64ToBytes, of ASCII codes. */
+export function readBase64(codes: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
+  const { length } = codes
+  if (length % 4 !== 0) return undefined
+  const padding = length === 0 || codes[length - 1] !== PAD ? 0 : codes[length - 2] === PAD ? 2 : 1
+  const out = new Uint8Array((length / 4) * 3 - padding)
+  const whole = length - (padding > 0 ? 4 : 0)
   /** The bits of all values: the high one shows whether one was no digit. */
   let seen = 0
   let at = 0
@@ -69,11 +80,10 @@ export function base64ToBytes(text: string): Uint8Array<ArrayBuffer> | undefined
   return seen < NONE ? out : undefined
 }
 
-/** One byte for each character; undefined if there is another than ASCII. */
-function asciiCodes(text: string): Uint8Array | undefined {
-  const codes = new Uint8Array(text.length)
-  const { read, written } = encoder.encodeInto(text, codes)
-  return read === text.length && written === text.length ? codes : undefined
+/** Writes one byte for each character to the start of `out`. @returns false if there is another than ASCII, or no room */
+export function writeAscii(text: string, out: Uint8Array): boolean {
+  const { read, written } = encoder.encodeInto(text, out)
+  return read === text.length && written === text.length
 }
 
 const HEX_VALUES: Uint8Array = new Uint8Array(128).fill(NONE)
