@@ -2,20 +2,18 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import test, { type TestContext } from 'node:test'
 import fc from 'fast-check'
+import { type Someone, someone } from '../../test/kits/reach.ts'
 import { eventually, within } from '../../test/kits/transfer-doubles.ts'
+import { bytesToHex } from '../base/bytes.ts'
 import { systemClock } from '../base/clock.ts'
 import { decode, encode } from '../base/codec.ts'
 import { hasCode, KithError } from '../base/errors.ts'
 import { Emitter } from '../base/events.ts'
 import { silentLogger } from '../base/log.ts'
-import { issuePeerChain } from '../identity/certificates.ts'
-import { didOfKey, peerIdOfKey, peerIdToText } from '../identity/peer-id.ts'
-import { signBody } from '../identity/signing.ts'
 import { openHost } from '../net/host.node.ts'
 import type { Host, HostEvents } from '../net/host.ts'
 import { MemoryNetwork } from '../net/rpc-memory.ts'
 import { ScopeGate } from '../net/scope-gate.ts'
-import { ed25519PublicKey } from '../platform/crypto.node.ts'
 import { MAX_RECORD_AGE_MS } from '../wire/limits.ts'
 import { PEER_RECORD_DOMAIN, type PeerRecord, peerRecordCodec } from '../wire/peer-record.ts'
 import { peerRecordRequest } from '../wire/peer-record-request.ts'
@@ -23,31 +21,13 @@ import { signedCodec } from '../wire/signed.ts'
 import { openBootstrap } from './bootstrap.ts'
 import { type Dht, dhtService } from './dht.ts'
 import { DhtFinder } from './dht-finder.ts'
-import { openPeerRegistry, type PeerRegistry } from './peer-registry.ts'
+import { capabilityKey, openPeerRegistry, type PeerRegistry, peerKey } from './peer-registry.ts'
 import { RecordCache } from './peer-registry-cache.ts'
 import { checkPeerRecord } from './peer-registry-check.ts'
-import type { Announcement, Neighbourhood, RegistrySelf } from './peer-registry-types.ts'
+import type { Announcement, KeyFinder, Neighbourhood } from './peer-registry-types.ts'
 
 const base = { clock: systemClock, log: silentLogger }
 const soon = <T>(work: Promise<T>): Promise<T> => within(15_000, 'the registry', work)
-
-interface Someone extends RegistrySelf {
-  readonly peerSeed: Uint8Array
-  readonly key: Uint8Array
-}
-async function someone(peerSeed: Uint8Array = randomBytes(32)): Promise<Someone> {
-  const seed = randomBytes(32)
-  const key = await ed25519PublicKey(seed)
-  const peer = peerIdOfKey(await ed25519PublicKey(peerSeed))
-  return {
-    peerSeed,
-    key,
-    entityId: didOfKey(key),
-    peerId: peerIdToText(peer),
-    certificate: await issuePeerChain(seed, peer, 1),
-    sign: (domain, body) => signBody(seed, domain, body, key)
-  }
-}
 
 /** Neighbours on a network of memory. */
 class Links implements Neighbourhood {
@@ -101,35 +81,74 @@ async function openNode(t: TestContext, bootstrap: readonly string[], told: Anno
   return { self, host, finder, registry }
 }
 
-test('a peer is found in the DHT by its id and by a capability, and says who it is', async t => {
+test('a peer is found in the DHT by what its agent can do, and says who it is', async t => {
   const a = await openNode(t, [], {})
   const told: Announcement = {
     relaysFor: 'everyone',
-    capabilities: ['chat'],
-    agents: [{ key: randomBytes(32), certificate: randomBytes(100), skills: ['summarise', 'übersetzen'] }],
+    agents: [{ key: randomBytes(32), certificate: randomBytes(100), skills: ['übersetzen'] }],
     prekey: randomBytes(108),
     via: [{ peerId: a.self.peerId, entityId: a.self.entityId }]
   }
   const b = await openNode(t, a.host.addresses(), told)
   await soon(b.registry.announced())
   const c = await openNode(t, a.host.addresses(), {})
-  await eventually('the state that was waited for', () => c.finder.tableSize > 0)
-  const found = await soon(c.registry.find(b.self.entityId))
+  await eventually('a DHT', () => c.finder.tableSize > 0)
+  const search = c.registry.findByCapability('übersetzen', AbortSignal.timeout(15_000))
+  const found = (await soon(search.next())).value
+  await search.return()
   assert.ok(found?.isFresh)
-  assert.equal(found.peerId, b.self.peerId)
-  assert.equal(found.relaysFor, 'everyone')
+  assert.deepEqual([found.entityId, found.peerId, found.relaysFor], [b.self.entityId, b.self.peerId, 'everyone'])
   assert.deepEqual(found.prekey, new Uint8Array(told.prekey!))
   assert.deepEqual(found.via, told.via)
-  assert.deepEqual(found.agents[0]?.skills, ['summarise', 'übersetzen'])
-  const d = await openNode(t, a.host.addresses(), {})
-  await eventually('the state that was waited for', () => d.finder.tableSize > 0)
-  for (const name of ['chat', 'übersetzen']) {
-    for await (const peer of d.registry.findByCapability(name)) {
-      assert.equal(peer.entityId, b.self.entityId)
-      break
+  assert.deepEqual(found.agents[0]?.skills, ['übersetzen'])
+})
+
+/** Who has announced what, for all. */
+class Directory {
+  readonly #keys = new Map<string, Set<string>>()
+  of(peerId: string): KeyFinder {
+    const at = (key: Uint8Array): Set<string> => {
+      const hex = bytesToHex(key)
+      const peers = this.#keys.get(hex) ?? new Set()
+      this.#keys.set(hex, peers)
+      return peers
     }
-    assert.ok(d.registry.known(b.self.entityId), name)
+    return {
+      async *find(key) {
+        for (const p of at(key)) if (p !== peerId) yield { peerId: p, addresses: ['/ip4/192.0.2.1/tcp/4801'] }
+      },
+      announce: async key => void at(key).add(peerId),
+      withdraw: async key => void at(key).delete(peerId)
+    }
   }
+}
+
+test('whoever announces an id or a capability is asked, and only those count that sign it; what is not told any more is withdrawn', async t => {
+  const [network, directory] = [new MemoryNetwork(), new Directory()]
+  const openFound = async (told: Announcement) => {
+    const self = await someone()
+    const deps = { ...base, rpc: network.join(self.peerId, '127.0.0.1'), self, network: new Links(), finder: directory.of(self.peerId) }
+    const registry = await openPeerRegistry(deps, told)
+    t.after(() => registry[Symbol.asyncDispose]())
+    return { self, registry }
+  }
+  const a = await openFound({})
+  const b = await openFound({ capabilities: ['chat', 'files'] })
+  const liar = await openFound({})
+  const namesOf = async (name: string): Promise<string[]> => {
+    const found: string[] = []
+    for await (const p of a.registry.findByCapability(name)) found.push(p.entityId)
+    return found
+  }
+  for (const key of [await peerKey(b.self.entityId), await capabilityKey('chat')]) await directory.of(liar.self.peerId).announce(key)
+  const found = await soon(a.registry.find(b.self.entityId))
+  assert.deepEqual([found?.peerId, found?.addresses], [b.self.peerId, ['/ip4/192.0.2.1/tcp/4801']])
+  for (const name of ['chat', 'files']) assert.deepEqual(await soon(namesOf(name)), [b.self.entityId])
+  assert.deepEqual(await soon(namesOf('other')), [])
+  await b.registry.publish({ capabilities: ['files'] })
+  const left: string[] = []
+  for await (const p of directory.of('').find(await capabilityKey('chat'), AbortSignal.timeout(1000))) left.push(p.peerId)
+  assert.deepEqual(left, [liar.self.peerId])
 })
 
 test('neighbours are known without a DHT, and what they know is found through them', async t => {
