@@ -1,6 +1,6 @@
 /**
  * `npm run bench [-- names…] [--mib 1024] [--runs 5] [--program bundle|src] [--json]`: our figures beside those of the programs people use today, in one run.
- * Names: g1 g2 g3 g4 bittorrent webrtc ed2k stream amule shaped memory scale hashing start; all by default. Whole processes over loopback;
+ * Names: g1 g2 g3 g4 bittorrent webrtc ed2k stream amule shaped memory scale hashing start flood python-http; all by default. Whole processes over loopback;
  * the variants of a race take turns, each after memory was warmed; the first round is not counted; medians. docs/performance.md says how
  * each row is measured.
  */
@@ -11,10 +11,12 @@ import { parseArgs } from 'node:util'
 import { amule } from './amule.ts'
 import { g4 } from './cold-start.ts'
 import { type Figure, memory, starting } from './figures.ts'
+import { flood } from './flood.ts'
 import { hashing } from './hashing.ts'
 import { killAll, median, type Sample, warm } from './kit.ts'
 import { choose } from './kith.ts'
 import { bittorrent, ed2k, stream, webrtc } from './legs.ts'
+import { messageHttp } from './message-http.ts'
 import { g2, g3 } from './one-seeder.ts'
 import { type Context, judge, type Race } from './race.ts'
 import { scale } from './scale.ts'
@@ -36,13 +38,23 @@ const races: Record<string, readonly Open[]> = {
   ...{ g1: [g1], g2: [g2], g3: [g3], g4: [g4] },
   ...{ bittorrent: [bittorrent], webrtc: [webrtc], ed2k: [ed2k], stream: [stream], shaped }
 }
-const figures: Record<string, (context: Context, runs: number) => Promise<Figure[]>> = { amule, memory, scale, hashing, start: starting }
+const figures: Record<string, (context: Context, runs: number) => Promise<Figure[]>> = {
+  amule,
+  memory,
+  scale,
+  hashing,
+  start: starting,
+  flood,
+  'python-http': messageHttp
+}
 const titles: Record<string, string> = {
   amule: 'ed2k with amuled',
   memory: 'Resident memory (G5)',
   scale: 'Scale',
   hashing: 'Hashing a file to share it',
-  start: 'Starting'
+  start: 'Starting',
+  flood: 'Junk from one peer',
+  'python-http': 'Messages over HTTP'
 }
 const NAMES = [...Object.keys(races), ...Object.keys(figures)]
 

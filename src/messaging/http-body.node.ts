@@ -21,7 +21,11 @@ export function readBody(request: IncomingMessage, budget: BodyBudget, timeoutMs
   let n = 0
   return new Promise<Uint8Array>((resolve, reject) => {
     const timer = setTimeout(() => reject(new KithError('PEER_TIMEOUT', 'the body took too long')), timeoutMs)
-    const brokeOff = (): void => reject(new KithError('PEER_PROTOCOL', 'the request broke off'))
+    let isOver = false
+    const over = (): void => {
+      clearTimeout(timer)
+      if (!isOver) reject(new KithError('PEER_PROTOCOL', 'the request broke off'))
+    }
     request.on('data', (data: Uint8Array) => {
       n += data.length
       budget.bytes += data.length
@@ -29,10 +33,12 @@ export function readBody(request: IncomingMessage, budget: BodyBudget, timeoutMs
       if (n > MAX_MESSAGE_FRAME_BYTES) reject(tooLarge())
       else if (budget.bytes > MAX_HTTP_BODY_BYTES) reject(new KithError('QUEUE_FULL', 'too many requests at once'))
     })
-    request.once('end', () => resolve(parts.length === 1 ? parts[0]! : Buffer.concat(parts)))
-    request.once('error', brokeOff).once('close', brokeOff)
-    request.once('close', () => clearTimeout(timer))
-    request.once('end', () => clearTimeout(timer))
+    request.once('end', () => {
+      isOver = true
+      clearTimeout(timer)
+      resolve(parts.length === 1 ? parts[0]! : Buffer.concat(parts))
+    })
+    request.once('error', over).once('close', over)
   }).finally(() => {
     budget.bytes -= n
     n = 0

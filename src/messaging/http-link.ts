@@ -30,6 +30,8 @@ export class HttpLink implements MessageLink {
   #wakeReader: (() => void) | undefined
   /** Whoever waits for something to collect, or for room. */
   readonly #wakeOthers = new Set<() => void>()
+  /** Requests that wait for something to collect. */
+  #collectors = 0
   #lastUsed: number
 
   constructor(deps: { readonly clock: Pick<Clock, 'monotonic'> }, origin: HttpLinkOrigin) {
@@ -68,28 +70,41 @@ export class HttpLink implements MessageLink {
   }
 
   /** Gives a frame that a request brought. @returns what became of it; SESSION_EXPIRED when the link ended before that was known */
-  async give(frame: Uint8Array, signal: AbortSignal): Promise<Refusal> {
+  give(frame: Uint8Array, timeoutMs: number): Promise<Refusal> {
     this.#lastUsed = this.#clock.monotonic()
-    if (this.closed.aborted) return GONE
-    if (this.#incoming.length >= MAX_HTTP_INCOMING) return { code: 'RATE_LIMITED', message: 'too many messages wait in this session' }
-    const fate = Promise.withResolvers<Refusal>()
-    this.#waiting.set(frame, fate.resolve)
-    const onAbort = (): void => fate.resolve({ code: 'PEER_TIMEOUT', message: 'the message was not handled in time' })
-    signal.addEventListener('abort', onAbort, { once: true })
-    this.#incoming.push(frame)
-    this.#wakeReader?.()
-    try {
-      return await fate.promise
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-      this.#waiting.delete(frame)
-      this.#lastUsed = this.#clock.monotonic()
+    if (this.closed.aborted) return Promise.resolve(GONE)
+    if (this.#waiting.size >= MAX_HTTP_INCOMING) {
+      return Promise.resolve({ code: 'RATE_LIMITED', message: 'too many messages wait in this session' })
     }
+    return new Promise(resolve => {
+      const settle = (refusal: Refusal): void => {
+        clearTimeout(timer)
+        this.#waiting.delete(frame)
+        this.#lastUsed = this.#clock.monotonic()
+        resolve(refusal)
+      }
+      const timer = setTimeout(() => settle({ code: 'PEER_TIMEOUT', message: 'the message was not handled in time' }), timeoutMs)
+      this.#waiting.set(frame, settle)
+      this.#incoming.push(frame)
+      this.#wakeReader?.()
+    })
   }
 
-  /** Waits until there is something to collect, or the signal. */
-  async ready(signal: AbortSignal): Promise<void> {
-    while (this.#outgoing.length === 0 && !this.closed.aborted && !signal.aborted) await this.#change(signal)
+  /** Waits until there is something to collect, at most so long. Where one waits already it gets it, and others need not wait. */
+  async ready(timeoutMs: number, gone?: AbortSignal): Promise<void> {
+    if (this.#collectors > 0 && !gone) return
+    this.#collectors++
+    let isLate = false
+    const timer = setTimeout(() => {
+      isLate = true
+      this.#wake()
+    }, timeoutMs)
+    const onGone = (): void => this.#wake()
+    gone?.addEventListener('abort', onGone, { once: true })
+    while (this.#outgoing.length === 0 && !this.closed.aborted && !isLate && !gone?.aborted) await this.#change()
+    gone?.removeEventListener('abort', onGone)
+    clearTimeout(timer)
+    this.#collectors--
     this.#lastUsed = this.#clock.monotonic()
   }
 
@@ -109,7 +124,7 @@ export class HttpLink implements MessageLink {
 
   [Symbol.asyncDispose](): Promise<void> {
     this.#ended.abort()
-    for (const settle of this.#waiting.values()) settle(GONE)
+    for (const settle of [...this.#waiting.values()]) settle(GONE)
     this.#wakeReader?.()
     this.#wake()
     return Promise.resolve()
@@ -120,16 +135,8 @@ export class HttpLink implements MessageLink {
     this.#wakeOthers.clear()
     for (const wake of waiting) wake()
   }
-  #change(signal?: AbortSignal): Promise<void> {
-    return new Promise(resolve => {
-      const wake = (): void => {
-        signal?.removeEventListener('abort', wake)
-        this.#wakeOthers.delete(wake)
-        resolve()
-      }
-      this.#wakeOthers.add(wake)
-      signal?.addEventListener('abort', wake, { once: true })
-    })
+  #change(): Promise<void> {
+    return new Promise(resolve => this.#wakeOthers.add(resolve))
   }
 }
 

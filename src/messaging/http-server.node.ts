@@ -197,9 +197,9 @@ class Routes {
       if (taken) return { verification: taken.verification, reply: [], refusal: undefined }
       throw error
     }
-    const refusal = await link.give(body, AbortSignal.timeout(HTTP_SETTLE_MS))
+    const refusal = await link.give(body, HTTP_SETTLE_MS)
     const waitMs = message.type === 'handshake' ? HTTP_SETTLE_MS : refusal ? 0 : HTTP_REPLY_MS
-    if (waitMs > 0) await link.ready(AbortSignal.timeout(waitMs))
+    if (waitMs > 0) await link.ready(waitMs)
     return { verification: 'verified', reply: link.collect(), refusal }
   }
 
@@ -211,8 +211,7 @@ class Routes {
     const wait = /^wait=(\d{1,2})$/.exec(String(request.headers.prefer ?? ''))?.[1]
     const gone = new AbortController()
     response.once('close', () => gone.abort())
-    const until = AbortSignal.any([gone.signal, AbortSignal.timeout(Math.min(MAX_HTTP_WAIT_MS, Number(wait ?? 0) * 1000))])
-    await link.ready(until)
+    await link.ready(Math.min(MAX_HTTP_WAIT_MS, Number(wait ?? 0) * 1000), gone.signal)
     if (gone.signal.aborted) return
     answer(response, 200, withReply({ status: 'collected', entity_id: this.#deps.self.entityId }, link.collect()))
   }
