@@ -116,4 +116,5 @@ async function attack(): Promise<void> {
   say({ sent, links, refused })
 }
 
-await { receiver: receive, honest: sendHonestly, attacker: attack }[role]?.()
+const roles: Record<string, () => Promise<void>> = { receiver: receive, honest: sendHonestly, attacker: attack }
+await roles[role]?.()
