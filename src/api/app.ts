@@ -6,7 +6,8 @@ import { KithError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { MAX_BODY_BYTES } from './limits.ts'
 import { type Problem, problem, problemOf } from './problem.ts'
-import { type Answer, type Route, type RouteDeps, routes } from './routes.ts'
+import type { Answer, Route, RouteDeps } from './route-makers.ts'
+import { routes } from './routes.ts'
 import { idText } from './schemas.ts'
 
 export interface AppDeps extends RouteDeps {

@@ -1,6 +1,7 @@
 /** The NodeClient over HTTP, for the CLI and for browsers of the same origin. Answers are trusted: they come from the user's own node. */
 import { KithError, textOf } from '../base/errors.ts'
 import type { DownloadView, GetRequest, NodeEvent, ShareRequest, ShareView } from '../node/types.ts'
+import { createAskClient } from './ask-client.ts'
 import { MAX_EVENT_LINE_CHARS } from './limits.ts'
 import type { CreateWalletRequest, NodeClient, SendRequest } from './node-client.ts'
 import type { Problem } from './problem.ts'
@@ -70,6 +71,7 @@ export function createApiClient(deps: ApiClientDeps, options: ApiClientOptions):
     send: (request: SendRequest, signal) => call('POST', '/v1/wallet/send', request, signal),
     receipts: signal => call('GET', '/v1/receipts', undefined, signal),
     proof: (text, signal) => call('GET', `/v1/receipts/${id(text)}/proof`, undefined, signal),
+    ask: createAskClient(call),
     settle: signal => call('POST', '/v1/settle', {}, signal),
     stop: async signal => {
       const response = await send('POST', '/v1/stop', {}, signal)

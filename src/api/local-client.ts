@@ -42,6 +42,7 @@ export function createLocalClient(node: KithNode, stop: () => void): NodeClient 
     receipts: () => node.wallet.receipts(),
     proof: id => node.wallet.proof(id),
     settle: () => node.settleAll(),
+    ask: node.ask,
     stop: async () => stop()
   }
 }

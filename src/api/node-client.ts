@@ -2,6 +2,7 @@
  * What one can ask of a node, whether it runs in this process (local-client.ts) or in another (client.ts).
  * The routes of the API are this interface over HTTP, one to one.
  */
+import type { AskService } from '../node/ask-types.ts'
 import type {
   DownloadView,
   FileInfo,
@@ -56,6 +57,8 @@ export interface NodeClient {
   receipts(signal?: AbortSignal): Promise<readonly ReceiptView[]>
   proof(receiptId: string, signal?: AbortSignal): Promise<Record<string, unknown>>
   settle(signal?: AbortSignal): Promise<readonly SettlementReport[]>
+  /** Messages, peers, groups and tasks. */
+  readonly ask: AskService
   /** Asks the process that holds the home to end. */
   stop(signal?: AbortSignal): Promise<void>
 }

@@ -1,6 +1,7 @@
 /** The OpenAPI 3.1 document of the API, generated from the routes and their schemas. */
 import * as z from 'zod'
-import { type Route, routes } from './routes.ts'
+import type { Route } from './route-makers.ts'
+import { routes } from './routes.ts'
 import { namedSchemas } from './schemas.ts'
 
 type JsonObject = Record<string, unknown>

@@ -1,75 +1,10 @@
 /** The routes of the API, in one table: the server, the OpenAPI document and the tests all read it. GET never changes anything. */
-import type * as z from 'zod'
-import type { Clock } from '../base/clock.ts'
 import { KithError } from '../base/errors.ts'
+import { askRoutes } from './ask-routes.ts'
 import { eventLines } from './event-lines.ts'
 import { MAX_EVENT_STREAMS } from './limits.ts'
-import type { NodeClient } from './node-client.ts'
+import { get, ok, post, type Route, remove } from './route-makers.ts'
 import * as s from './schemas.ts'
-import type { ShareJobs } from './share-jobs.ts'
-
-export interface RouteDeps {
-  readonly client: NodeClient
-  readonly jobs: ShareJobs
-  readonly clock: Pick<Clock, 'sleep'>
-  /** Aborts when the server closes. */
-  readonly signal: AbortSignal
-  /** How many event streams are open; shared by all requests. */
-  readonly streams: { open: number }
-}
-
-export interface Call<Q = unknown, B = unknown> {
-  readonly id: string
-  readonly query: Q
-  readonly body: B
-  /** Aborts when the client goes or the server closes. */
-  readonly signal: AbortSignal
-}
-
-export interface Answer {
-  readonly status: number
-  readonly value?: unknown
-  readonly stream?: ReadableStream<Uint8Array<ArrayBuffer>>
-}
-
-export interface Route {
-  readonly method: 'GET' | 'POST' | 'DELETE'
-  /** As OpenAPI writes it: `/v1/shares/{id}`. */
-  readonly path: string
-  readonly name: string
-  readonly summary: string
-  readonly query: z.ZodType
-  /** Only POST has one. */
-  readonly body: z.ZodType | undefined
-  /** Status → what comes with it. The first is the usual one. */
-  readonly answers: Readonly<Record<number, z.ZodType | undefined>>
-  /** True for a body of NDJSON, each line as in `answers`. */
-  readonly streams: boolean
-  run(deps: RouteDeps, call: Call): Promise<Answer>
-}
-
-type Handler<Q, B> = (deps: RouteDeps, call: Call<Q, B>) => Promise<Answer>
-
-const ok = (value: unknown): Answer => ({ status: 200, value })
-
-function get(path: string, name: string, summary: string, answer: z.ZodType, run: Handler<unknown, unknown>): Route {
-  return { method: 'GET', path, name, summary, query: s.emptyQuery, body: undefined, answers: { 200: answer }, streams: false, run }
-}
-function post<B>(
-  path: string,
-  name: string,
-  summary: string,
-  body: z.ZodType<B>,
-  answers: Route['answers'],
-  run: Handler<unknown, B>
-): Route {
-  // The server has parsed the body with this very schema.
-  const checked = (deps: RouteDeps, call: Call): Promise<Answer> => run(deps, call as Call<unknown, B>)
-  return { method: 'POST', path, name, summary, query: s.emptyQuery, body, answers, streams: false, run: checked }
-}
-function remove(path: string, name: string, summary: string, answer: z.ZodType, run: Handler<unknown, unknown>): Route {
-  return { method: 'DELETE', path, name, summary, query: s.emptyQuery, body: undefined, answers: { 200: answer }, streams: false, run }
-}
 
 const events: Route = {
   method: 'GET',
@@ -95,7 +30,7 @@ const events: Route = {
   }
 }
 
-export const routes: readonly Route[] = [
+const fileRoutes: readonly Route[] = [
   get('/v1/info', 'info', 'Version, home, PeerId and addresses of the node', s.nodeInfo, async d => ok(await d.client.info())),
   get('/v1/status', 'status', 'Node, peers, seeding, downloads and money', s.statusView, async d => ok(await d.client.status())),
   events,
@@ -158,3 +93,5 @@ export const routes: readonly Route[] = [
     return { status: 202 }
   })
 ]
+
+export const routes: readonly Route[] = [...fileRoutes, ...askRoutes]

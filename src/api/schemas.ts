@@ -2,18 +2,11 @@
 import * as z from 'zod'
 import type * as T from '../node/types.ts'
 import { MAX_WEI_DIGITS } from '../wire/limits.ts'
+import { askEvent, askSchemas } from './ask-schemas.ts'
+import type { Json } from './json-view.ts'
 import * as limits from './limits.ts'
 import type { CreateWalletRequest, SendRequest } from './node-client.ts'
 import type { Problem } from './problem.ts'
-
-/** A view as JSON carries it: fields that may be undefined are left out. */
-export type Json<V> = V extends readonly (infer U)[]
-  ? Json<U>[]
-  : V extends object
-    ? { [K in keyof V as undefined extends V[K] ? never : K]: Json<V[K]> } & {
-        [K in keyof V as undefined extends V[K] ? K : never]?: Json<V[K]>
-      }
-    : V
 
 const wei = z
   .string()
@@ -228,7 +221,7 @@ export const fileInfo: z.ZodType<Json<T.FileInfo>> = z.strictObject({
 })
 export const inspectRequest: z.ZodType<{ address: string }> = z.strictObject({ address })
 
-export const nodeEvent: z.ZodType<Json<T.NodeEvent>> = z.discriminatedUnion('type', [
+const fileEvent = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('share:progress'), path: z.string(), hashedBytes: bytes, size: bytes, rate: z.number() }),
   z.strictObject({ type: z.literal('share:linked'), path: z.string(), fileId: hex32, link: z.string() }),
   z.strictObject({ type: z.literal('share:added'), share: shareView }),
@@ -236,6 +229,7 @@ export const nodeEvent: z.ZodType<Json<T.NodeEvent>> = z.discriminatedUnion('typ
   z.strictObject({ type: z.literal('download:changed'), download: downloadView }),
   z.strictObject({ type: z.literal('upload:progress'), fileId: hex32, bytes })
 ])
+export const nodeEvent: z.ZodType = z.union([fileEvent, askEvent])
 
 /** 202 of POST /v1/shares. */
 export const hashingView: z.ZodType<{ state: 'hashing'; path: string }> = z.strictObject({ state: z.literal('hashing'), path: z.string() })
@@ -250,6 +244,7 @@ export const problemView: z.ZodType<Problem> = z.strictObject({
 
 /** Names of the schemas in the OpenAPI document. */
 export const namedSchemas: Readonly<Record<string, z.ZodType>> = {
+  ...askSchemas,
   ShareRequest: shareRequest,
   GetRequest: getRequest,
   CreateWalletRequest: createWalletRequest,

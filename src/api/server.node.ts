@@ -5,12 +5,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
-import { randomBytes } from '#crypto'
-import { bytesToBase64Url } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { KithError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { removeApiFile, writeApiFile } from './api-file.node.ts'
+import { newApiToken } from './api-token.ts'
 import { createApp, problemResponse } from './app.ts'
 import { Connections } from './connections.node.ts'
 import { Guard } from './guard.ts'
@@ -30,6 +29,8 @@ export interface ApiServerDeps {
 }
 
 export interface ApiServerOptions {
+  /** Of 256 bits; absent: a new one. */
+  readonly token?: string
   /** The state folder of the home: `api.json` goes there. */
   readonly folder: string
   /** `127.0.0.1` or `::1`. */
@@ -59,7 +60,7 @@ export async function openApiServer(deps: ApiServerDeps, options: ApiServerOptio
   const connections = new Connections(server)
   stack.defer(() => connections.close(deps.clock, limits.CLOSE_GRACE_MS))
   const port = await listen(server, host, options.port)
-  const token = bytesToBase64Url(randomBytes(32))
+  const token = options.token ?? newApiToken()
   const hosts = host === '::1' ? [`[::1]:${port}`, `localhost:${port}`] : [`127.0.0.1:${port}`, `localhost:${port}`]
   attach(server, deps, { guard: new Guard(deps, { token, hosts }), jobs, stop: stop.signal })
   const url = `http://${hosts[0]}`

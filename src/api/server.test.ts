@@ -24,7 +24,8 @@ import { readApiFile } from './api-file.node.ts'
 import { createApiClient } from './client.ts'
 import { createLocalClient } from './local-client.ts'
 import type { NodeClient } from './node-client.ts'
-import { type Route, routes } from './routes.ts'
+import type { Route } from './route-makers.ts'
+import { routes } from './routes.ts'
 import { type ApiServer, type ApiServerOptions, openApiServer } from './server.node.ts'
 
 interface Rig extends AsyncDisposable {
@@ -82,7 +83,17 @@ const validBody: Record<string, unknown> = {
   send: { to: `0x${'22'.repeat(20)}`, wei: '1' },
   settle: {},
   inspect: { address: HEX_A },
-  stop: {}
+  stop: {},
+  sendMessage: { to: 'laptop', text: 'hello' },
+  changePeer: { peer: 'laptop', verified: true },
+  verify: { peer: 'laptop' },
+  grant: { to: '*', what: 'task:echo' },
+  revoke: { to: '*', what: 'relay' },
+  createGroup: { name: 'team', members: ['laptop'] },
+  changeGroup: { add: ['laptop'] },
+  sendToGroup: { text: 'hello' },
+  serveSkill: { name: 'echo', command: ['cat'] },
+  ask: { to: 'laptop', skill: 'echo', description: 'x', input: { n: 1 } }
 }
 
 test('every host, origin and content type that is not ours changes nothing and reads nothing, on every route', async () => {

@@ -6,7 +6,10 @@ import type { KithNode } from '../node/types.ts'
 export interface CliDeps {
   readonly env: Readonly<Record<string, string | undefined>>
   loadConfig(flags: ConfigFlags): Promise<Config>
-  openNode(config: Config, options: { readonly signal: AbortSignal; readonly log: Logger; readonly resume?: boolean }): Promise<KithNode>
+  openNode(
+    config: Config,
+    options: { readonly signal: AbortSignal; readonly log: Logger; readonly resume?: boolean; readonly token?: string }
+  ): Promise<KithNode>
 }
 
 export const realDeps: CliDeps = {

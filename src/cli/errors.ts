@@ -4,5 +4,6 @@ export const cliErrors = {
   NO_TTY: 'the command would ask a person, and there is no terminal',
   NO_PHRASE: 'this home keeps no recovery phrase',
   BAD_SIZE: 'not a size or rate',
+  BAD_DURATION: 'not a time',
   INTERRUPTED: 'stopped by a signal'
 } as const

@@ -40,6 +40,22 @@ export function parseSize(text: string): number {
   throw new KithError('BAD_SIZE', 'not a size', {}, { hint: 'write digits and k, M or G, for example 8M' })
 }
 
+/** Milliseconds from "500ms", "10s", "5m", "2h", "7d", or a number of seconds. @throws BAD_DURATION */
+export function parseDuration(text: string): number {
+  const m = /^([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*(ms|s|m|h|d)?$/.exec(text.trim())
+  if (!m) throw new KithError('BAD_DURATION', 'not a time', {}, { hint: 'write a number and ms, s, m, h or d, for example 10s' })
+  return Math.round(
+    Number(m[1]) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[(m[2] ?? 's') as 'ms' | 's' | 'm' | 'h' | 'd']
+  )
+}
+
+/** Lines of text that came from somebody else. */
+export const cleanLines = (text: string, maxLines = 10_000): string[] =>
+  text
+    .split('\n')
+    .slice(0, maxLines)
+    .map(line => clean(line.replaceAll('\t', '  ').replace(/\r$/, ''), 100_000))
+
 /**
  * Text that came from somebody else, for one line of a terminal: control, direction and invisible characters cannot move the cursor or
  * hide the end of a name.

@@ -11,6 +11,11 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly register: Regis
   get: () => import('./commands/get.ts'),
   info: () => import('./commands/info.ts'),
   up: () => import('./commands/up.ts'),
+  msg: () => import('./commands/msg.ts'),
+  group: () => import('./commands/group.ts'),
+  agent: () => import('./commands/agent.ts'),
+  peer: () => import('./commands/peer.ts'),
+  verify: () => import('./commands/verify.ts'),
   status: () => import('./commands/status.ts'),
   unshare: () => import('./commands/unshare.ts'),
   stop: () => import('./commands/stop.ts'),
@@ -27,6 +32,8 @@ Examples:
   kith share ./film.mkv                 share a file and seed it until Ctrl-C
   kith get 'kith:…'                     fetch it from everybody who has it
   kith up                               keep a node running; share, get and status then use it
+  kith msg send laptop "hello"          a text to a peer, encrypted; it waits until the peer is there
+  kith agent ask server1 "…"            give a task to a program on another machine
   kith demo                             see it all at work on this machine
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 payment, 5 integrity, 6 disk or store, 7 network, 69 unavailable, 130 Ctrl-C.`

@@ -3,6 +3,7 @@
  * command runs. Commands see a NodeClient either way.
  */
 import { readApiFile } from '../api/api-file.node.ts'
+import { newApiToken } from '../api/api-token.ts'
 import { createApiClient } from '../api/client.ts'
 import { createLocalClient } from '../api/local-client.ts'
 import type { NodeClient } from '../api/node-client.ts'
@@ -68,10 +69,13 @@ export async function findRunning(config: Config): Promise<Session | undefined> 
 async function openOwn(context: Context, config: Config, { serve = true, resume = false }: SessionOptions): Promise<Session> {
   await using stack = new AsyncDisposableStack()
   const log = createLogger(line => process.stderr.write(`${line}\n`), config.logLevel)
-  const node = stack.use(await context.deps.openNode(config, { signal: context.lifetime.signal, log, resume }))
+  // The message server of a node that stays takes the token of its API.
+  const token = serve ? newApiToken() : undefined
+  const given = token === undefined ? {} : { token }
+  const node = stack.use(await context.deps.openNode(config, { signal: context.lifetime.signal, log, resume, ...given }))
   const client = createLocalClient(node, () => context.lifetime.stop())
   // The API starts beside the command's own work; a command that does not print its URL need not wait for it.
-  const server = serve ? openServer(context, config, client, log) : undefined
+  const server = serve ? openServer(context, config, client, log, given) : undefined
   server?.catch((error: unknown) => context.output.note(`kith: no API: ${textOf(error)}`))
   stack.defer(async () => {
     await (await server?.catch(() => undefined))?.[Symbol.asyncDispose]()
@@ -88,11 +92,17 @@ async function openOwn(context: Context, config: Config, { serve = true, resume 
   }
 }
 
-async function openServer(context: Context, config: Config, client: NodeClient, log: Logger): Promise<ApiServer> {
+async function openServer(
+  context: Context,
+  config: Config,
+  client: NodeClient,
+  log: Logger,
+  given: { readonly token?: string }
+): Promise<ApiServer> {
   const { openApiServer } = await import('../api/server.node.ts')
   const chosen = config.portsAreFixed || context.options.apiPort !== undefined
   const port = chosen ? { port: config.ports.api } : {}
-  return await openApiServer({ client, clock: systemClock, log: log.child('api') }, { folder: config.folders.state, ...port })
+  return await openApiServer({ client, clock: systemClock, log: log.child('api') }, { folder: config.folders.state, ...given, ...port })
 }
 
 export interface Ready {

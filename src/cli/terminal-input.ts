@@ -19,6 +19,30 @@ export async function readStdinLine(): Promise<string> {
   return line
 }
 
+/** Bytes of a text on stdin: the longest message. */
+const MAX_TEXT_BYTES = 8 * 1024 * 1024
+
+/** All of stdin as text. @throws USAGE when it is empty, too long, or not UTF-8 */
+export async function readStdinText(): Promise<string> {
+  const parts: Buffer[] = []
+  let size = 0
+  for await (const part of process.stdin) {
+    parts.push(part as Buffer)
+    size += (part as Buffer).length
+    if (size > MAX_TEXT_BYTES)
+      throw new KithError('USAGE', 'that text is longer than 8 MiB', {}, { hint: 'share it as a file: kith share FILE' })
+  }
+  const bytes = Buffer.concat(parts)
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw new KithError('USAGE', 'stdin is not text', {}, { cause, hint: 'share it as a file: kith share FILE' })
+  }
+  if (text.trim() === '') throw new KithError('USAGE', 'stdin has no text to read')
+  return text
+}
+
 /** The first line of a file. @throws FILE_NOT_FOUND, USAGE */
 export function readFileLine(path: string): string {
   let text: string

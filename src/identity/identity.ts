@@ -1,4 +1,7 @@
 /** This device's identity in a running process. Secrets stay inside; only the libp2p key is handed out, because libp2p needs it. */
+import { hkdfSha256, openSigner } from '#crypto'
+import { utf8 } from '../base/bytes.ts'
+import type { Signer } from '../platform/crypto-types.ts'
 import type { Signed } from '../wire/signed.ts'
 import type { IdentityRecord, PublicKeys } from './identity-file.ts'
 import { didOfKey, peerIdOfKey, peerIdToText } from './peer-id.ts'
@@ -20,6 +23,7 @@ export class Identity {
   readonly createdAt: number
   readonly #record: IdentityRecord
   readonly #readPhrase: () => string | undefined
+  #signer: Signer | undefined
 
   constructor(record: IdentityRecord, keys: PublicKeys, readPhrase: () => string | undefined) {
     this.#record = record
@@ -41,6 +45,17 @@ export class Identity {
   /** Signs with the instance key. `domain` names the layout of `body` (wire/signed.ts). */
   sign(domain: string, body: Uint8Array): Promise<Signed> {
     return signBody(this.#record.instance.sign, domain, body, this.instance.key)
+  }
+
+  /** Raw signature of the instance over bytes that begin with a domain: for messages, whose layout is not `Signed`. */
+  async signBytes(bytes: Uint8Array): Promise<Uint8Array> {
+    this.#signer ??= openSigner(this.#record.instance.sign)
+    return this.#signer.sign(bytes)
+  }
+
+  /** 32 bytes for what this device keeps on its own disk; each purpose has its own. */
+  storageKey(purpose: string): Promise<Uint8Array> {
+    return hkdfSha256(this.#record.instance.encrypt, utf8(`kith/storage/${purpose}/1`), 32)
   }
 
   /** The recovery phrase from its own file; undefined when the user removed it or there never was one. @throws KEY_FILE_MODE, KEY_FILE_EMPTY */

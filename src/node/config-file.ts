@@ -16,6 +16,8 @@ export interface Ports {
   readonly ed2k: number
   /** WebSocket tracker for WebTorrent in browsers. */
   readonly tracker: number
+  /** HTTP server for messages (spec 001). */
+  readonly message: number
 }
 
 /** A STUN or TURN server for WebRTC. */
@@ -90,7 +92,8 @@ const fileSchema: z.ZodType<ConfigFile> = z.strictObject({
       bittorrent: z.exactOptional(port),
       https: z.exactOptional(port),
       ed2k: z.exactOptional(port),
-      tracker: z.exactOptional(port)
+      tracker: z.exactOptional(port),
+      message: z.exactOptional(port)
     })
   ),
   bootstrap: z.exactOptional(z.array(z.string().startsWith('/')).max(64)),

@@ -15,7 +15,8 @@ export const defaultPorts = {
   rpc: 4805,
   https: 4806,
   ed2k: 4807,
-  tracker: 4808
+  tracker: 4808,
+  message: 4809
 } as const
 
 /** Where this home keeps its files. */
@@ -175,7 +176,7 @@ function mergePorts(file: ConfigFile | undefined, flags: ConfigFlags): Ports {
   const named = tcp === undefined ? base : tcp === 0 ? FREE_PORTS : followPort(base, tcp)
   return { ...named, api: flags.apiPort ?? named.api }
 }
-const FREE_PORTS: Ports = { api: 0, tcp: 0, ws: 0, http: 0, bittorrent: 0, https: 0, ed2k: 0, tracker: 0 }
+const FREE_PORTS: Ports = { api: 0, tcp: 0, ws: 0, http: 0, bittorrent: 0, https: 0, ed2k: 0, tracker: 0, message: 0 }
 /** `--port` moves all of them together; one in the middle is the local chain's. */
 const followPort = (base: Ports, tcp: number): Ports => ({
   ...base,
@@ -185,7 +186,8 @@ const followPort = (base: Ports, tcp: number): Ports => ({
   bittorrent: tcp + 3,
   https: tcp + 5,
   ed2k: tcp + 6,
-  tracker: tcp + 7
+  tracker: tcp + 7,
+  message: tcp + 8
 })
 
 function mergePublic(file: ConfigFile | undefined, flags: ConfigFlags): PublicNetworks {

@@ -11,13 +11,16 @@ import { lockFolder } from '../platform/files.node.ts'
 import type { ColdTier } from '../transfer/chunk-cache.ts'
 import type { Share, ShareIndex } from '../transfer/protocol.ts'
 import type { OfferProtocol } from '../wire/offer.ts'
+import type { AskService } from './ask-types.ts'
 import type { Config } from './config.ts'
 import { DownloadMemory } from './download-memory.node.ts'
+import { lazyAsk } from './lazy-ask.ts'
 import { openNetworks } from './networks.node.ts'
 import { type OpenedNetwork, openNetwork } from './open-network.node.ts'
 import type { NodeParts, Notices } from './parts.node.ts'
 import { FREE_ONLY } from './protocols.ts'
 import { RunningNode } from './running-node.node.ts'
+import { Service } from './service.ts'
 import type { KithNode } from './types.ts'
 import { withFreePorts } from './with-free-ports.ts'
 
@@ -26,6 +29,8 @@ export interface OpenNodeOptions {
   readonly log?: Logger
   /** Remember running downloads in this home, and go on with those of the last time: for a node that is meant to stay up. */
   readonly resume?: boolean
+  /** Of this home's API: opens the message server's /peers and /stats to its owner. */
+  readonly token?: string
 }
 
 /**
@@ -43,10 +48,31 @@ export async function openNode(config: Config, options: OpenNodeOptions = {}): P
   const payments = stack.use(await openPayments({ clock: systemClock, log: log.child('pay'), rpc: network.host.rpc, identity }, config))
   const parts = await openServing(stack, config, identity, network, payments, log)
   const memory = options.resume ? new DownloadMemory(join(config.folders.state, 'downloads.json')) : undefined
-  const node = new RunningNode(parts, stack.move(), memory)
+  const ask = openAskService(stack, parts, options, () => node)
+  const node: RunningNode = new RunningNode(parts, ask.service, stack.move(), memory)
   node.announceAll()
   node.resumeDownloads()
+  // A node that stays is there for others: it takes messages and sends what waits.
+  if (options.resume) await ask.open()
   return node
+}
+
+/** Messaging, opened when it is first used. */
+function openAskService(
+  stack: AsyncDisposableStack,
+  parts: NodeParts,
+  options: OpenNodeOptions,
+  node: () => RunningNode
+): { readonly service: AskService; open(): Promise<unknown> } {
+  const { config, identity, host, gate, finder, log } = parts
+  const service = stack.use(
+    new Service(async () => {
+      const { openAskDesk } = await import('./open-ask-desk.node.ts')
+      const files = { config, identity, host, gate, finder, log, token: options.token, staysUp: options.resume === true }
+      return openAskDesk(files, node, event => node().tell(event))
+    })
+  )
+  return { service: lazyAsk(async () => (await service.open()).desk), open: () => service.open() }
 }
 
 async function openServing(

@@ -4,6 +4,7 @@ import { bytesToHex } from '../base/bytes.ts'
 import { systemClock } from '../base/clock.ts'
 import { Emitter } from '../base/events.ts'
 import type { Download } from '../transfer/download.node.ts'
+import type { AskEvent, AskService } from './ask-types.ts'
 import { type DeskListeners, DownloadDesk } from './download-desk.node.ts'
 import type { DownloadMemory } from './download-memory.node.ts'
 import { inspectAddress } from './inspect.node.ts'
@@ -28,6 +29,7 @@ import { createWalletService } from './wallet-service.node.ts'
 
 export class RunningNode implements KithNode {
   readonly wallet: WalletService
+  readonly ask: AskService
   readonly #parts: NodeParts
   readonly #stack: AsyncDisposableStack
   readonly #startedAt = systemClock.now()
@@ -38,8 +40,9 @@ export class RunningNode implements KithNode {
   /** Work that goes on behind answers; ended before the parts close. */
   readonly #tasks = new Set<Promise<unknown>>()
 
-  constructor(parts: NodeParts, stack: AsyncDisposableStack, memory?: DownloadMemory) {
+  constructor(parts: NodeParts, ask: AskService, stack: AsyncDisposableStack, memory?: DownloadMemory) {
     this.#parts = parts
+    this.ask = ask
     this.#stack = stack
     this.#emitter = new Emitter(error => parts.log.warn('an event listener threw', { error }))
     const listeners: DeskListeners = {
@@ -55,6 +58,11 @@ export class RunningNode implements KithNode {
   }
 
   readonly events: KithNode['events'] = { on: (listener, signal) => this.#emitter.on('event', listener, signal) }
+
+  /** What messaging noticed. */
+  tell(event: AskEvent): void {
+    this.#emit(event)
+  }
 
   /** Publishes every share again; goes on in the background. */
   announceAll(): void {

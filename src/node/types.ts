@@ -3,6 +3,8 @@
  * hex, times are ms since 1970), so that the same value goes through the API unchanged.
  */
 
+import type { AskEvent, AskService } from './ask-types.ts'
+
 export interface KithNode extends AsyncDisposable {
   readonly events: {
     /** Calls back with every event until the signal aborts. Progress is emitted at most four times a second per transfer. */
@@ -27,6 +29,8 @@ export interface KithNode extends AsyncDisposable {
   /** Stops a download; what arrived stays on disk for the next `get`. @throws UNKNOWN_DOWNLOAD */
   cancel(id: string): Promise<void>
   readonly wallet: WalletService
+  /** Messages, peers, groups and tasks. */
+  readonly ask: AskService
   /** Manual settlement of everything queued. */
   settleAll(): Promise<SettlementReport[]>
 }
@@ -256,6 +260,7 @@ export interface SeederInfo {
 }
 
 export type NodeEvent =
+  | AskEvent
   /** SHA-256 is done: the link works already, other protocols follow when their hashes are there. */
   | { readonly type: 'share:linked'; readonly path: string; readonly fileId: string; readonly link: string }
   | { readonly type: 'share:progress'; readonly path: string; readonly hashedBytes: number; readonly size: number; readonly rate: number }

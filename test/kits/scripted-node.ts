@@ -3,6 +3,7 @@
 import { KithError } from '../../src/base/errors.ts'
 import { Emitter } from '../../src/base/events.ts'
 import type * as T from '../../src/node/types.ts'
+import { scriptedAsk } from './scripted-ask.ts'
 
 export interface ScriptedNode extends T.KithNode {
   /** `name:argument` of every call that changes something. */
@@ -174,6 +175,7 @@ export function scriptedNode(): ScriptedNode {
   const node: ScriptedNode = {
     changes,
     downloadsById,
+    ask: scriptedAsk(name => changes.push(name)),
     script: {},
     emit: event => emitter.emit('any', event),
     listeners: () => listening,

@@ -1,0 +1,192 @@
+/** `kith agent`: programs that work for peers, and tasks for others. */
+import { resolve } from 'node:path'
+import { KithError } from '../../base/errors.ts'
+import type { AskRequest, TaskView } from '../../node/ask-types.ts'
+import { collect } from '../arguments.ts'
+import type { Context, Register } from '../context.ts'
+import { exitCodes } from '../exit-codes.ts'
+import { follow } from '../follow.ts'
+import { clean, cleanLines, parseDuration } from '../format.ts'
+import { openSession, readyOf } from '../session.ts'
+import { readStdinText } from '../terminal-input.ts'
+
+const EXAMPLES = `
+Examples:
+  kith agent serve --skill summarise --allow laptop -- python3 summarise.py
+  kith agent ask server1 "the article is in the file" --file ./article.txt
+  kith agent ask --skill summarise "…"          whoever has the skill
+  kith agent tasks
+A program gets the task as JSON on stdin and answers on stdout; lines "progress: 0.4 note" on stderr are shown to whoever asked.`
+
+export const register: Register = (program, act) => {
+  const agent = program.command('agent').description('let programs work for peers, and give tasks to others').addHelpText('after', EXAMPLES)
+  agent
+    .command('serve')
+    .description('run a program for each task of a skill, until Ctrl-C')
+    .requiredOption('--skill <name>', 'what it can do')
+    .option('--description <text>', 'for those who look for it')
+    .option('--allow <peer>', "who may ask, beside those who were granted it (repeatable; '*': everybody)", collect)
+    .option('--concurrency <number>', 'tasks at once', '1')
+    .option('--timeout <time>', 'longest run', '10m')
+    .argument('<command...>', 'program and arguments, after --')
+    .action(act(serve))
+  agent
+    .command('ask')
+    .description('give a task to a peer, and wait for its result')
+    .argument('<peer-or-text...>', "a peer and what it is about ('-': from stdin); only the text with --skill and no peer")
+    .option('--skill <name>', 'what is needed; with a peer: which of its skills')
+    .option('--input <json>', 'structured input beside the text')
+    .option('--file <path>', 'a file for the worker (repeatable)', collect)
+    .option('--deadline <time>', 'give up after this time')
+    .option('--key <text>', 'the same key again is the same task: its result is given again, it is not run twice')
+    .option('--detach', 'do not wait; kith agent tasks shows the result')
+    .option('--wait <time>', 'how long to wait', '10m')
+    .action(act(ask))
+  agent.command('tasks').description('tasks given and received').argument('[id]', 'one of them, whole').action(act(tasks))
+  agent.command('cancel').description('cancel a task').argument('<id>').action(act(cancel))
+}
+
+interface ServeOptions {
+  readonly skill: string
+  readonly description?: string
+  readonly allow?: readonly string[]
+  readonly concurrency: string
+  readonly timeout: string
+}
+
+async function serve(context: Context, command: string[], options: ServeOptions): Promise<undefined> {
+  await using session = await openSession(context, { resume: true })
+  const { ask } = session.client
+  const request = {
+    name: options.skill,
+    command,
+    cwd: process.cwd(),
+    concurrency: countOf(options.concurrency),
+    timeoutMs: parseDuration(options.timeout),
+    ...(options.description === undefined ? {} : { description: options.description }),
+    ...(options.allow === undefined ? {} : { allow: options.allow })
+  }
+  const skill = await ask.serveSkill(request, context.lifetime.signal)
+  const events = await session.client.events({}, context.lifetime.signal)
+  const self = await ask.self()
+  const ready = { ...(await readyOf(session)), ...self, skill }
+  context.output.result(ready, () => [
+    `Serving ${clean(skill.name, 80)} as ${self.entityId}`,
+    ...(options.allow === undefined ? ['Only peers that were granted it may ask: kith peer grant PEER task:SKILL, or --allow PEER.'] : []),
+    'Press Ctrl-C to stop.'
+  ])
+  try {
+    for await (const e of events) {
+      if (e.type !== 'task:changed' || e.task.role !== 'received' || e.task.skill !== options.skill) continue
+      context.output.event(e)
+      context.output.note(taskLine(e.task))
+    }
+  } catch (error) {
+    if (!context.lifetime.signal.aborted) throw error
+  }
+  if (!session.own) await ask.stopSkill(options.skill, AbortSignal.timeout(3_000))
+  context.output.result({ stopped: true }, () => ['Stopped.'])
+}
+
+interface AskOptions {
+  readonly skill?: string
+  readonly input?: string
+  readonly file?: readonly string[]
+  readonly deadline?: string
+  readonly key?: string
+  readonly detach?: boolean
+  readonly wait: string
+}
+
+const ENDS: ReadonlySet<string> = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'REFUSED'])
+
+async function ask(context: Context, words: string[], options: AskOptions): Promise<number> {
+  const request = await requestOf(words, options)
+  await using session = await openSession(context, { serve: false })
+  const { client } = session
+  const given = await client.ask.ask(request, context.lifetime.signal)
+  if (options.detach && !session.own) {
+    context.output.result(given, () => [`Given: ${taskLine(given)}`, `  kith agent tasks ${given.id}`])
+    return exitCodes.ok
+  }
+  const seen = { line: '' }
+  const last = await follow(
+    client,
+    {
+      read: () => client.ask.task(given.id),
+      pick: e => (e.type === 'task:changed' && e.task.id === given.id ? e.task : undefined),
+      isOver: t => ENDS.has(t.state) || (options.detach === true && t.state !== 'PENDING'),
+      onChange: t => {
+        context.output.event({ type: 'task:changed', task: t })
+        const line = taskLine(t)
+        if (line !== seen.line && !ENDS.has(t.state)) context.output.note(line)
+        seen.line = line
+      }
+    },
+    context.lifetime.signal,
+    parseDuration(options.wait)
+  )
+  context.output.result(last, () => describeTask(last, session.own))
+  return last.state === 'COMPLETED' || (options.detach === true && !ENDS.has(last.state)) ? exitCodes.ok : exitCodes.failed
+}
+
+async function requestOf(words: string[], options: AskOptions): Promise<AskRequest> {
+  if (words.length > 2) throw new KithError('USAGE', 'put the text into quotes: kith agent ask PEER "text"')
+  const [first = '', second] = words
+  if (second === undefined && options.skill === undefined)
+    throw new KithError('USAGE', 'whom to ask? Give a peer and a text, or --skill and a text')
+  const text = second ?? first
+  return {
+    description: text === '-' ? await readStdinText() : text,
+    ...(second === undefined ? {} : { to: first }),
+    ...(options.skill === undefined ? {} : { skill: options.skill }),
+    ...(options.input === undefined ? {} : { input: parseInput(options.input) }),
+    ...(options.file === undefined ? {} : { files: options.file.map(f => resolve(f)) }),
+    ...(options.deadline === undefined ? {} : { deadlineMs: parseDuration(options.deadline) }),
+    ...(options.key === undefined ? {} : { idempotencyKey: options.key })
+  }
+}
+
+function parseInput(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new KithError('USAGE', '--input is not JSON', {}, { cause })
+  }
+}
+
+async function tasks(context: Context, id: string | undefined): Promise<undefined> {
+  await using session = await openSession(context, { serve: false })
+  if (id !== undefined) {
+    const view = await session.client.ask.task(id, context.lifetime.signal)
+    context.output.result(view, () => describeTask(view, session.own))
+    return
+  }
+  const views = await session.client.ask.tasks(context.lifetime.signal)
+  context.output.result(views, () => (views.length === 0 ? ['No tasks.'] : views.map(taskLine)))
+}
+
+async function cancel(context: Context, id: string): Promise<undefined> {
+  await using session = await openSession(context, { serve: false })
+  const view = await session.client.ask.cancelTask(id, context.lifetime.signal)
+  context.output.result(view, () => [taskLine(view)])
+}
+
+const countOf = (text: string): number => Math.min(256, Math.max(1, Number.parseInt(text, 10) || 1))
+
+/** One line: what, who, how far. */
+export function taskLine(t: TaskView): string {
+  const who = clean(t.peerName ?? `…${t.peer.slice(-8)}`, 60)
+  const way = t.role === 'given' ? `to ${who}` : `from ${who}`
+  const progress = t.state === 'IN_PROGRESS' && t.progress !== undefined ? ` ${Math.round(t.progress * 100)}%` : ''
+  const note = t.note && !ENDS.has(t.state) ? ` ${clean(t.note, 120)}` : ''
+  const error = t.error ? ` ${clean(t.error.code, 60)}: ${clean(t.error.message, 200)}` : ''
+  return `${t.id.slice(0, 8)}  ${clean(t.skill, 40)} ${way}: ${t.state}${progress}${note}${error}`
+}
+
+/** A task with its result. */
+export function describeTask(t: TaskView, own: boolean): string[] {
+  if (t.state === 'COMPLETED') return cleanLines(typeof t.output === 'string' ? t.output : JSON.stringify(t.output, undefined, 2))
+  const waits = own ? ["Not finished: 'kith up' goes on with it."] : []
+  return [taskLine(t), ...(ENDS.has(t.state) ? [] : waits), `  id ${t.id}`]
+}

@@ -1,0 +1,115 @@
+/** `kith msg`: texts to people and devices. */
+import type { MessageView } from '../../node/ask-types.ts'
+import type { Context, Register } from '../context.ts'
+import { exitCodes } from '../exit-codes.ts'
+import { follow } from '../follow.ts'
+import { clean, parseDuration } from '../format.ts'
+import { openSession } from '../session.ts'
+import { readStdinText } from '../terminal-input.ts'
+
+const EXAMPLES = `
+Examples:
+  kith msg send laptop "the build is done"
+  echo "a long text" | kith msg send did:key:z6Mk… -
+  kith msg inbox --follow
+A peer is a name you gave it (kith peer name), its did:key, PeerId, address with /p2p/, or the URL of its message server.
+What cannot be delivered now waits on this disk for 7 days; 'kith up' sends it when the peer is back.`
+
+/** How long `send` watches a message unless told otherwise. */
+const SEND_WAIT = '10s'
+
+export const register: Register = (program, act) => {
+  const msg = program.command('msg').description('send texts to peers, and read what came').addHelpText('after', EXAMPLES)
+  msg
+    .command('send')
+    .description('send a text; it waits on this disk until the peer has it')
+    .argument('<peer>', 'whom to')
+    .argument('<text>', "what to say; '-' reads it from stdin")
+    .option('--wait <time>', 'how long to watch what becomes of it', SEND_WAIT)
+    .option('--ttl <time>', 'how long it may wait, at most 7d')
+    .action(act(send))
+  msg
+    .command('inbox')
+    .description('what was received, newest last')
+    .option('--follow', 'stay, and show what comes')
+    .option('--limit <number>', 'how many', '50')
+    .action(act(inbox))
+  msg.command('outbox').description('what was sent, and what became of it').option('--limit <number>', 'how many', '50').action(act(outbox))
+  msg.command('cancel').description('take back a message that was not delivered').argument('<id>', 'from the outbox').action(act(cancel))
+}
+
+const settled = (m: MessageView): boolean => m.state === 'delivered' || m.state === 'failed' || m.state === 'relayed'
+
+async function send(context: Context, to: string, given: string, options: { wait: string; ttl?: string }): Promise<number> {
+  const text = given === '-' ? await readStdinText() : given
+  const { signal } = context.lifetime
+  await using session = await openSession(context, { serve: false })
+  const { ask } = session.client
+  const sent = await ask.send({ to, text, ...(options.ttl === undefined ? {} : { ttlMs: parseDuration(options.ttl) }) }, signal)
+  const last = await follow(
+    session.client,
+    {
+      read: () => ask.message(sent.id),
+      pick: e => (e.type === 'message:changed' && e.message.id === sent.id ? e.message : undefined),
+      isOver: settled
+    },
+    signal,
+    parseDuration(options.wait)
+  )
+  context.output.result(last, () => describeSent(last, session.own))
+  return last.state === 'failed' ? exitCodes.network : exitCodes.ok
+}
+
+/** What became of a message, in words. `own`: no node stays behind to send it. */
+export function describeSent(m: MessageView, own: boolean): string[] {
+  const who = nameOf(m)
+  const why = m.reason ? `: ${clean(m.reason.message)} (${clean(m.reason.code, 60)})` : ''
+  if (m.state === 'delivered') return [`Delivered to ${who}.`]
+  if (m.state === 'relayed') return [`Sealed and left with a peer that keeps it for ${who}.`]
+  if (m.state === 'failed') return [`Not delivered to ${who}${why}.`]
+  const until = own
+    ? "It waits on this disk: 'kith up' sends it when they can be reached."
+    : 'It waits on this disk and is sent when they can be reached.'
+  return [`${who} cannot be reached now${why}.`, until, `  id ${m.id}`]
+}
+
+async function inbox(context: Context, options: { follow?: boolean; limit: string }): Promise<undefined> {
+  await using session = await openSession(context, { serve: options.follow === true, resume: options.follow === true })
+  const { client } = session
+  const { signal } = context.lifetime
+  const events = options.follow ? await client.events({}, signal) : undefined
+  const messages = [...(await client.ask.messages({ direction: 'in', limit: limitOf(options.limit) }, signal))].reverse()
+  if (events) for (const m of messages) context.output.result(m, () => [lineOf(m)])
+  else context.output.result(messages, () => (messages.length === 0 ? ['No messages.'] : messages.map(lineOf)))
+  if (!events) return
+  try {
+    for await (const e of events) if (e.type === 'message:received') context.output.result(e.message, () => [lineOf(e.message)])
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+}
+
+async function outbox(context: Context, options: { limit: string }): Promise<undefined> {
+  await using session = await openSession(context, { serve: false })
+  const messages = await session.client.ask.messages({ direction: 'out', limit: limitOf(options.limit) }, context.lifetime.signal)
+  context.output.result(messages, () => (messages.length === 0 ? ['Nothing was sent.'] : messages.map(lineOf)))
+}
+
+async function cancel(context: Context, id: string): Promise<undefined> {
+  await using session = await openSession(context, { serve: false })
+  const m = await session.client.ask.cancelMessage(id, context.lifetime.signal)
+  context.output.result(m, () => [`Taken back: ${lineOf(m)}`])
+}
+
+const limitOf = (text: string): number => Math.min(1000, Math.max(1, Number.parseInt(text, 10) || 50))
+
+const nameOf = (m: MessageView): string => clean(m.peerName ?? m.group ?? `…${m.peer.slice(-8)}`, 60)
+
+/** One line: when, who, what. */
+export function lineOf(m: MessageView): string {
+  const when = new Date(m.createdAt).toISOString().slice(0, 16).replace('T', ' ')
+  const who = m.group === undefined ? nameOf(m) : `${nameOf(m)} in ${clean(m.group, 40)}`
+  const what = m.text === undefined ? `[${clean(m.type, 40)}]` : clean(m.text, 2000)
+  const state = m.direction === 'out' ? `  (${m.state}${m.reason ? `: ${clean(m.reason.code, 60)}` : ''}, ${m.id})` : ''
+  return `${when}  ${m.direction === 'in' ? 'from' : 'to'} ${who}: ${what}${state}`
+}

@@ -1,0 +1,314 @@
+/** AskService of a running node: what users type becomes entities, and what the parts say becomes views. */
+import type { TaskView as OwnTask } from '../agents/types.ts'
+import { KithError } from '../base/errors.ts'
+import type { EntityId, IncomingMessage, SentMessage } from '../messaging/types.ts'
+import { verificationWords } from '../session/fingerprint.ts'
+import type { Grant, PeerRecord } from '../trust/types.ts'
+import type { AskParts } from './ask-parts.node.ts'
+import type * as T from './ask-types.ts'
+import type { GroupDesk } from './group-desk.ts'
+import type { SkillDesk } from './skill-desk.node.ts'
+
+const RESOLVE_MS = 15_000
+const LISTED = 200
+
+export class AskDesk implements T.AskService {
+  readonly #parts: AskParts
+  readonly #groups: GroupDesk
+  readonly #skills: SkillDesk
+  readonly #self: EntityId
+
+  constructor(parts: AskParts, groups: GroupDesk, skills: SkillDesk, emit: (event: T.AskEvent) => void, closing: AbortSignal) {
+    this.#parts = parts
+    this.#groups = groups
+    this.#skills = skills
+    this.#self = parts.messenger.self
+    const { events } = parts.messenger
+    events.on(
+      'message:received',
+      ({ message }) => {
+        if (isForPeople(message)) emit({ type: 'message:received', message: this.#received(message) })
+      },
+      closing
+    )
+    events.on('message:changed', ({ message }) => emit({ type: 'message:changed', message: this.#sent(message) }), closing)
+    events.on('peer:connected', ({ entityId }) => emit({ type: 'peer:connected', entityId }), closing)
+    events.on('peer:lost', ({ entityId, reason }) => emit({ type: 'peer:lost', entityId, reason }), closing)
+    parts.tasks.events.on('task:changed', ({ task }) => emit({ type: 'task:changed', task: this.#task(task) }), closing)
+    groups.onChange(group => emit({ type: 'group:changed', group }), closing)
+    groups.onText(message => emit({ type: 'message:received', message }), closing)
+  }
+
+  async self(): Promise<{ readonly entityId: string; readonly url: string | undefined }> {
+    return { entityId: this.#self, url: this.#parts.http?.url }
+  }
+
+  async send({ to, text, id, ttlMs }: T.SendMessageRequest, signal?: AbortSignal): Promise<T.MessageView> {
+    const entity = await this.#resolve(to, signal)
+    const sent = await this.#parts.messenger.send({
+      to: entity,
+      type: 'agent_message',
+      body: { from: this.#self, to: entity, content: { type: 'text', data: { text } } },
+      ...(id === undefined ? {} : { id }),
+      ...(ttlMs === undefined ? {} : { ttlMs })
+    })
+    return { ...this.#sent(sent), text }
+  }
+
+  async messages({
+    direction,
+    limit = LISTED
+  }: {
+    readonly direction?: 'in' | 'out'
+    readonly limit?: number
+  } = {}): Promise<readonly T.MessageView[]> {
+    const { messenger } = this.#parts
+    const received =
+      direction === 'out'
+        ? []
+        : [
+            ...messenger
+              .inbox({ limit })
+              .filter(isForPeople)
+              .map(m => this.#received(m)),
+            ...this.#groups.texts(limit)
+          ]
+    const sent = direction === 'in' ? [] : messenger.outbox(limit).map(m => this.#sent(m))
+    return [...received, ...sent].sort((a, b) => b.createdAt - a.createdAt).slice(0, limit)
+  }
+
+  async message(id: string): Promise<T.MessageView> {
+    const sent = this.#parts.messenger.sent(id)
+    if (!sent) throw unknownMessage()
+    return this.#sent(sent)
+  }
+
+  async cancelMessage(id: string): Promise<T.MessageView> {
+    if (!this.#parts.messenger.cancel(id)) throw unknownMessage()
+    return this.message(id)
+  }
+
+  async peers(): Promise<readonly T.KnownPeerView[]> {
+    return this.#parts.book.peers(1000).map(p => this.#peer(p))
+  }
+
+  async changePeer(request: T.ChangePeerRequest, signal?: AbortSignal): Promise<T.KnownPeerView> {
+    const { book, registry } = this.#parts
+    const entity = await this.#resolve(request.peer, signal)
+    const { name, verified, legacy, mailbox, banned } = request
+    const record = book.mark(entity, {
+      ...(name === undefined ? {} : { name: name === '' ? null : name }),
+      ...(verified === undefined ? {} : { verified }),
+      ...(legacy === undefined ? {} : { allowsLegacy: legacy }),
+      ...(mailbox === undefined ? {} : { isMailbox: mailbox })
+    })
+    if (banned === true) book.scores.ban(entity)
+    if (banned === false) book.scores.pardon(entity)
+    if (mailbox !== undefined) await this.#parts.announce()
+    if (mailbox === true) await registry.keep(entity)
+    return this.#peer(record)
+  }
+
+  async verify(peer: string, signal?: AbortSignal): Promise<T.VerifyView> {
+    const entity = await this.#resolve(peer, signal)
+    const known = this.#parts.book.peer(entity)
+    return { entityId: entity, name: known?.name, verified: known?.verified ?? false, words: verificationWords(this.#self, entity) }
+  }
+
+  async network(): Promise<T.NetworkView> {
+    return networkView(this.#parts.monitor)
+  }
+
+  async grants(): Promise<readonly T.GrantView[]> {
+    return this.#parts.book.grants().map(g => this.#grant(g))
+  }
+  async grant(to: string, what: string, signal?: AbortSignal): Promise<T.GrantView> {
+    return this.#grant(this.#parts.book.grant(await this.#whom(to, signal), what))
+  }
+  async revoke(to: string, what: string, signal?: AbortSignal): Promise<T.GrantView> {
+    const whom = await this.#whom(to, signal)
+    const found = this.#parts.book.grants(whom).find(g => g.what === what)
+    if (!found || !this.#parts.book.revoke(whom, what)) throw new KithError('UNKNOWN_GRANT', 'nothing of that kind was granted', { what })
+    return this.#grant(found)
+  }
+
+  async groups(): Promise<readonly T.GroupView[]> {
+    return this.#groups.all()
+  }
+  async createGroup(name: string, members: readonly string[], signal?: AbortSignal): Promise<T.GroupView> {
+    return this.#groups.create(name, await Promise.all(members.map(m => this.#resolve(m, signal))))
+  }
+  async changeGroup(
+    group: string,
+    { add = [], remove = [] }: { readonly add?: readonly string[]; readonly remove?: readonly string[] },
+    signal?: AbortSignal
+  ): Promise<T.GroupView> {
+    const [adding, removing] = await Promise.all([add, remove].map(list => Promise.all(list.map(m => this.#resolve(m, signal)))))
+    return this.#groups.change(group, adding ?? [], removing ?? [])
+  }
+  async sendToGroup(group: string, text: string): Promise<T.MessageView> {
+    return this.#groups.send(group, text)
+  }
+
+  async skills(): Promise<readonly T.SkillView[]> {
+    return this.#skills.all()
+  }
+  async serveSkill(request: T.ServeSkillRequest, signal?: AbortSignal): Promise<T.SkillView> {
+    for (const peer of request.allow ?? []) this.#parts.book.grant(await this.#whom(peer, signal), `task:${request.name}`)
+    return this.#skills.serve(request)
+  }
+  async stopSkill(name: string): Promise<T.SkillView> {
+    return this.#skills.stop(name)
+  }
+
+  async ask(request: T.AskRequest, signal?: AbortSignal): Promise<T.TaskView> {
+    const { tasks } = this.#parts
+    const to = request.to === undefined ? undefined : await this.#resolve(request.to, signal)
+    const skill = request.skill ?? (to === undefined ? undefined : await this.#skills.onlySkillOf(to, signal))
+    if (skill === undefined) throw new KithError('NO_SUCH_SKILL', 'which skill?', {}, { hint: 'name it with --skill' })
+    const given = await tasks.delegate(
+      {
+        skill,
+        description: request.description,
+        ...(to === undefined ? {} : { to }),
+        ...(request.input === undefined ? {} : { input: request.input as never }),
+        ...(request.files === undefined ? {} : { files: request.files }),
+        ...(request.deadlineMs === undefined ? {} : { deadlineMs: request.deadlineMs }),
+        ...(request.idempotencyKey === undefined ? {} : { idempotencyKey: request.idempotencyKey })
+      },
+      signal
+    )
+    return this.#task(given)
+  }
+  async tasks(): Promise<readonly T.TaskView[]> {
+    return this.#parts.tasks.tasks().map(t => this.#task(t))
+  }
+  async task(id: string): Promise<T.TaskView> {
+    const exact = this.#parts.tasks.task(id)
+    const found = exact ?? this.#parts.tasks.tasks({ limit: 1000 }).find(t => id.length >= 6 && t.id.startsWith(id))
+    const whole = found && this.#parts.tasks.task(found.id)
+    if (!whole) throw new KithError('UNKNOWN_TASK', 'there is no task with this id', {}, { hint: 'kith agent tasks lists them' })
+    return this.#task(whole)
+  }
+  async cancelTask(id: string): Promise<T.TaskView> {
+    const { id: whole } = await this.task(id)
+    await this.#parts.tasks.cancel(whole)
+    return this.task(whole)
+  }
+
+  #resolve(text: string, signal?: AbortSignal): Promise<EntityId> {
+    const until = AbortSignal.timeout(RESOLVE_MS)
+    return this.#parts.directory.resolve(text, signal ? AbortSignal.any([signal, until]) : until)
+  }
+  #whom(text: string, signal?: AbortSignal): Promise<EntityId | '*'> {
+    return text === '*' ? Promise.resolve('*' as const) : this.#resolve(text, signal)
+  }
+
+  #received(m: IncomingMessage): T.MessageView {
+    return {
+      id: m.id,
+      direction: 'in',
+      peer: m.from,
+      peerName: this.#parts.directory.nameOf(m.from),
+      type: m.type,
+      text: textOf(m.body),
+      body: m.body as Record<string, unknown>,
+      state: 'received',
+      reason: undefined,
+      group: undefined,
+      createdAt: m.receivedAt,
+      changedAt: m.receivedAt
+    }
+  }
+  #sent(m: SentMessage): T.MessageView {
+    return {
+      id: m.id,
+      direction: 'out',
+      peer: m.to,
+      peerName: this.#parts.directory.nameOf(m.to),
+      type: m.type,
+      text: undefined,
+      body: {},
+      state: m.state,
+      reason: m.reason,
+      group: undefined,
+      createdAt: m.createdAt,
+      changedAt: m.changedAt
+    }
+  }
+  #task(t: OwnTask): T.TaskView {
+    return {
+      id: t.id,
+      role: t.role,
+      peer: t.peer,
+      peerName: this.#parts.directory.nameOf(t.peer),
+      skill: t.skill,
+      description: t.description,
+      state: t.state,
+      progress: t.state === 'IN_PROGRESS' ? t.progress : undefined,
+      note: t.note === '' ? undefined : t.note,
+      output: t.output,
+      error: t.error,
+      createdAt: t.createdAt,
+      deadline: t.deadline,
+      finishedAt: t.finishedAt,
+      attempts: t.attempts
+    }
+  }
+  #peer(p: PeerRecord): T.KnownPeerView {
+    const { book, messenger } = this.#parts
+    const stats = messenger.stats().find(s => s.entityId === p.entityId)
+    const { score, standing } = book.scores.view({ entityId: p.entityId })
+    return {
+      entityId: p.entityId,
+      name: p.name,
+      peerIds: p.peerIds,
+      addresses: p.addresses,
+      connected: messenger.isConnected(p.entityId),
+      verified: p.verified,
+      banned: standing === 'banned',
+      score,
+      capabilities: p.capabilities,
+      status: p.status,
+      firstSeen: p.firstSeen,
+      lastSeen: p.lastSeen,
+      sentMessages: stats?.sent ?? 0,
+      receivedMessages: stats?.received ?? 0,
+      latencyMs: stats?.ackP50Ms,
+      grants: book.grants(p.entityId).map(g => g.what)
+    }
+  }
+  #grant({ to, what, createdAt }: Grant): T.GrantView {
+    return { to, name: to === '*' ? undefined : this.#parts.directory.nameOf(to), what, createdAt }
+  }
+}
+
+function networkView(monitor: AskParts['monitor']): T.NetworkView {
+  const m = monitor.collect()
+  const { p50_ms, p99_ms } = m.message_latency
+  const { in_bytes_per_second, out_bytes_per_second } = m.bandwidth_usage
+  return {
+    connected_peers: m.connected_peers,
+    message_latency: { p50_ms: p50_ms ?? undefined, p99_ms: p99_ms ?? undefined },
+    bandwidth_usage: { in_bytes_per_second, out_bytes_per_second },
+    agent_distribution: m.agent_distribution,
+    network_load: { ...m.network_load }
+  }
+}
+
+/** Messages that somebody would read; the others are acted on. */
+const FOR_PEOPLE: ReadonlySet<string> = new Set(['agent_message', 'network_broadcast', 'error'])
+const isForPeople = (m: IncomingMessage): boolean => FOR_PEOPLE.has(m.type)
+
+function textOf(body: IncomingMessage['body']): string | undefined {
+  const content = body['content'] as { readonly type?: unknown; readonly data?: { readonly text?: unknown } } | undefined
+  return content?.type === 'text' && typeof content.data?.text === 'string' ? content.data.text : undefined
+}
+
+const unknownMessage = (): KithError =>
+  new KithError(
+    'UNKNOWN_MESSAGE',
+    'no message of this node has this id, or it has been delivered',
+    {},
+    { hint: 'kith msg outbox lists them' }
+  )

@@ -1,0 +1,31 @@
+/** Opens messaging with everything that users see of it; disposing it closes all of it. */
+import { join } from 'node:path'
+import { AskDesk } from './ask-desk.node.ts'
+import type { AskDeps } from './ask-parts.node.ts'
+import type { AskEvent } from './ask-types.ts'
+import { GroupDesk } from './group-desk.ts'
+import { openAsk } from './open-ask.node.ts'
+import { SkillDesk } from './skill-desk.node.ts'
+import { NodeTaskFiles } from './task-files.node.ts'
+import type { KithNode } from './types.ts'
+
+export interface OpenedAsk extends AsyncDisposable {
+  readonly desk: AskDesk
+}
+
+/** @throws what `openAsk` throws */
+export async function openAskDesk(deps: Omit<AskDeps, 'files'>, node: () => KithNode, tell: (event: AskEvent) => void): Promise<OpenedAsk> {
+  await using stack = new AsyncDisposableStack()
+  const folder = join(deps.config.folders.state, 'tasks')
+  const files = stack.use(new NodeTaskFiles(node, join(folder, 'files')))
+  const closing = new AbortController()
+  const parts = await openAsk(stack, { ...deps, files })
+  stack.defer(() => closing.abort())
+  const { groups, tasks, presence, directory, messenger } = parts
+  const announce = (): Promise<void> => parts.announce()
+  const groupDesk = new GroupDesk({ groups, self: messenger.self, nameOf: id => directory.nameOf(id) })
+  const skillDesk = new SkillDesk({ tasks, presence, announce, folder: join(folder, 'runs') })
+  const desk = new AskDesk(parts, groupDesk, skillDesk, tell, closing.signal)
+  const owned = stack.move()
+  return { desk, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}

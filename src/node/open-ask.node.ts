@@ -1,0 +1,190 @@
+/** Opens messaging: peer book, registry, sessions, messenger, hops and mailboxes, groups, tasks. Closed with the stack, in reverse order. */
+import { join } from 'node:path'
+import { randomBytes } from '#crypto'
+import { type Presence, registerHandlers } from '../agents/handlers.ts'
+import { systemClock } from '../base/clock.ts'
+import type { Logger } from '../base/log.ts'
+import { openPeerRegistry, type PeerRegistry } from '../discovery/peer-registry.ts'
+import type { Identity } from '../identity/identity.ts'
+import { openGroups } from '../messaging/groups.ts'
+import { openGroupStore } from '../messaging/groups-store.node.ts'
+import type { SealedCarrier } from '../messaging/link.ts'
+import { openLinkPool } from '../messaging/link-pool.ts'
+import { handleMessageStreams } from '../messaging/link-stream.ts'
+import { openMailbox } from '../messaging/mailbox.ts'
+import { openCollector } from '../messaging/mailbox-collector.ts'
+import { openMailboxStore } from '../messaging/mailbox-store.node.ts'
+import { openMessageStore } from '../messaging/message-store.node.ts'
+import { type OpenMessenger, openMessenger } from '../messaging/messenger.ts'
+import { NetworkMonitor } from '../messaging/monitor.ts'
+import { PeerGuard } from '../messaging/peer-guard.ts'
+import { openPrekeyStore } from '../messaging/prekey-store.node.ts'
+import { openRouting } from '../messaging/routing.ts'
+import { sessionChannels } from '../messaging/session-channel.ts'
+import { newUuid } from '../messaging/uuid.ts'
+import { rotatePrekeys } from '../session/prekeys.ts'
+import { openSessions } from '../session/sessions.ts'
+import type { SessionSelf } from '../session/types.ts'
+import { openPeerBook } from '../trust/peer-book.node.ts'
+import { MESSAGE_TYPES } from '../wire/message-types.ts'
+import type { AskDeps, AskParts } from './ask-parts.node.ts'
+import { openMessageServer } from './message-server.node.ts'
+import { openTaskDesk } from './open-tasks.node.ts'
+import { PeerDirectory } from './peer-directory.node.ts'
+
+/** Nodes of another network get no session (threats HS10). */
+const NETWORK = 'kith'
+const PROTOCOL_VERSION = '1.1'
+
+/** @throws STORE_CORRUPT and other STORE_ codes, HTTP_LISTEN */
+export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promise<AskParts> {
+  const { config, identity, host } = deps
+  const log = deps.log.child('ask')
+  const clock = systemClock
+  const data = config.folders.data
+  const self = selfOf(identity)
+  const { entityId } = self
+  const book = stack.use(openPeerBook({ clock, log }, join(data, 'peers.db')))
+  const prekeys = stack.use(openPrekeyStore(join(data, 'prekeys.db')))
+  const store = stack.use(openMessageStore(join(data, 'messages.db'), { storageKey: await identity.storageKey('messages') }))
+  const registry = await openRegistry(stack, deps, log)
+  const directory = new PeerDirectory({ host, gate: deps.gate, book, registry, self: entityId })
+  const isTrusted = (id: string): boolean => book.peer(id)?.verified === true || book.grants(id).length > 0
+  const guard = new PeerGuard({ clock, scores: book.scores, isTrusted })
+  const late: { messenger?: OpenMessenger; carrier?: SealedCarrier } = {}
+  const isActive = (id: string): boolean => late.messenger?.stats().some(p => p.entityId === id && p.queued > 0) === true
+  const pool = stack.use(openLinkPool({ clock, random: fraction, guard, isActive }, directory))
+  const allowsLegacy = (id: string): boolean => book.peer(id)?.allowsLegacy === true
+  const sessions = openSessions({ clock, random: randomBytes, self, network: NETWORK, allowsLegacy })
+  const carrier: SealedCarrier = { carry: async (to, sealed, signal) => (await late.carrier?.carry(to, sealed, signal)) ?? false }
+  const channels = sessionChannels(sessions)
+  const messenger = stack.use(await openMessenger({ clock, random: randomBytes, log, store, self, channels, opener: pool, guard, carrier }))
+  late.messenger = messenger
+  const routing = openReach(stack, deps, { book, prekeys, registry, messenger, log })
+  late.carrier = routing
+  messenger.events.on('peer:connected', e => book.observe(e.entityId, e.peerId === undefined ? {} : { peerId: e.peerId }))
+  registry.events.on('peer:found', ({ peer }) => {
+    book.observe(peer.entityId, { peerId: peer.peerId, capabilities: peer.capabilities })
+    messenger.wake(peer.entityId)
+  })
+  const accept = async (link: Parameters<OpenMessenger['accept']>[0]): Promise<void> => {
+    const kept = await pool.admit(link)
+    if (kept) await messenger.accept(kept)
+  }
+  const groups = stack.use(
+    await openGroups({
+      ...{ clock, log, random: randomBytes, messenger, sign: identity.sign.bind(identity) },
+      store: stack.use(openGroupStore(join(data, 'groups.db')))
+    })
+  )
+  const tasks = await openTaskDesk(stack, deps, { book, messenger, registry })
+  const announce = async (): Promise<void> => {
+    const prekey = await rotatePrekeys({ clock, random: randomBytes, self }, prekeys)
+    const via = book.peers(1000).filter(p => p.isMailbox && p.peerIds[0] !== undefined)
+    const relaysFor = book.grants('*').some(g => g.what === 'relay')
+      ? 'everyone'
+      : book.grants().some(g => g.what === 'relay')
+        ? 'contacts'
+        : 'nobody'
+    await registry.publish({
+      relaysFor,
+      prekey: prekey.signed,
+      capabilities: tasks.skills().map(s => `task:${s.name}`),
+      via: via.map(p => ({ peerId: p.peerIds[0]!, entityId: p.entityId }))
+    })
+  }
+  const presence = stack.use(openPresence(deps, { book, messenger, registry, tasks }))
+  const monitor = stack.use(new NetworkMonitor({ clock, messenger, capabilities: () => book.peers(1000).map(p => p.capabilities) }))
+  await announce()
+  stack.use(handleMessageStreams(host.streams, accept))
+  const http = deps.staysUp ? await openMessageServer(stack, deps, { book, messenger, monitor, accept }) : undefined
+  return { book, messenger, registry, directory, groups, tasks, presence, monitor, http, announce }
+}
+
+const fraction = (): number => new DataView(randomBytes(4).buffer).getUint32(0) / 2 ** 32
+
+const selfOf = (identity: Identity): SessionSelf => ({
+  entityId: identity.instance.did,
+  publicKey: identity.instance.key,
+  certificate: identity.peerCertificate,
+  signBytes: bytes => identity.signBytes(bytes)
+})
+
+async function openRegistry(stack: AsyncDisposableStack, { identity, host, finder }: AskDeps, log: Logger): Promise<PeerRegistry> {
+  const self = {
+    entityId: identity.instance.did,
+    peerId: identity.peerId,
+    certificate: identity.peerCertificate,
+    sign: identity.sign.bind(identity)
+  }
+  return stack.use(await openPeerRegistry({ clock: systemClock, log, rpc: host.rpc, self, network: host, finder }))
+}
+
+type Reach = Pick<AskParts, 'book' | 'messenger' | 'registry'> & {
+  readonly prekeys: ReturnType<typeof openPrekeyStore>
+  readonly log: Logger
+}
+
+/** Hops, and mailboxes: ours at others, and those of others here. */
+function openReach(stack: AsyncDisposableStack, { config, identity, host }: AskDeps, reach: Reach): SealedCarrier {
+  const { book, messenger, registry, prekeys, log } = reach
+  const rpc = host.rpc
+  const clock = systemClock
+  const mayKeep = (owner: string): boolean => book.allowed(owner, 'mailbox') !== undefined
+  const kept = stack.use(openMailboxStore(join(config.folders.data, 'mailbox.db')))
+  const deposits = stack.use(openMailbox({ clock, log, rpc, store: kept, mayKeep }))
+  const routing = stack.use(
+    openRouting({
+      ...{ clock, log, random: randomBytes, rpc, prekeys, deposits },
+      self: { entityId: identity.instance.did, peerId: identity.peerId },
+      peers: registry,
+      receive: message => messenger.receive(message, { via: 'sealed' }),
+      mayRelay: ({ from }) => from !== undefined && book.allowed(from, 'relay') !== undefined
+    })
+  )
+  const mailboxes = (): string[] => book.peers(1000).flatMap(p => (p.isMailbox ? p.peerIds : []))
+  stack.use(
+    openCollector({ log, rpc, certificate: identity.peerCertificate, network: host, mailboxes, open: envelope => routing.open(envelope) })
+  )
+  return routing
+}
+
+function openPresence(
+  { log, host }: AskDeps,
+  { book, messenger, registry, tasks }: Pick<AskParts, 'book' | 'messenger' | 'registry' | 'tasks'>
+): Presence {
+  const startedAt = systemClock.monotonic()
+  return registerHandlers({
+    messenger,
+    tasks,
+    clock: systemClock,
+    log: log.child('presence'),
+    newId: newUuid,
+    capabilities: () => ({
+      protocolVersion: PROTOCOL_VERSION,
+      supportedMsgTypes: Object.keys(MESSAGE_TYPES),
+      cryptoFeatures: ['ed25519', 'x25519', 'aes-256-gcm', 'hkdf-sha256', 'hpke'],
+      endpoints: host.addresses()
+    }),
+    status: () => {
+      const skills = tasks.skills()
+      const waiting = skills.reduce((n, s) => n + s.queued, 0)
+      const running = skills.reduce((n, s) => n + s.running, 0)
+      const room = skills.reduce((n, s) => n + s.concurrency, 0)
+      const load = room === 0 ? 0 : Math.min(1, running / room)
+      const uptimeSeconds = Math.floor((systemClock.monotonic() - startedAt) / 1000)
+      return { state: load === 1 ? ('BUSY' as const) : ('READY' as const), load, uptimeSeconds, tasks: { waiting, running } }
+    },
+    discover: async question => {
+      if (question.kind === 'entity') {
+        const found = registry.known(question.entityId)
+        return found ? [{ entityId: found.entityId, addresses: found.addresses, capabilities: found.capabilities }] : []
+      }
+      const able = registry.neighbours().filter(p => p.capabilities.includes(question.capability))
+      return able.map(p => ({ entityId: p.entityId, addresses: p.addresses, capabilities: p.capabilities }))
+    },
+    onStatus: (from, status) => book.observe(from, { status: { ...status } }),
+    onCapabilities: (from, c) => book.observe(from, { capabilities: c.skills.map(s => `task:${s.name}`) }),
+    onWakeUp: from => messenger.wake(from)
+  })
+}
