@@ -118,7 +118,7 @@ print(json.dumps(hexed({
     "peer_key": sha256(b"peer:" + A.id.encode()),
     "capability_key": sha256("cap:übersetzen".encode()),
     "peer_record": peer_record(),
-    "record_requests": {"you": u8(0), "another": u8(1) + B.key + u8(3)},
+    "record_requests": {"you": u8(0) + u64(7), "another": u8(1) + B.key + u8(3)},
     "envelope": sealed,
     "relay_answers": {"delivered": u8(1) + u8(2) + text16(""), "full": u8(3) + u8(0) + text16("QUEUE_FULL")},
     "collect_request": u8(1) + bytes16(B.chain) + u16(2) + u64(4) + u64(9),

@@ -72,10 +72,11 @@ export const MAX_PEER_FINDS = 64
 /** Questions for records that are answered by asking others, in a second; and those that may be saved up. */
 export const RECORD_QUESTIONS_PER_SECOND = 5
 export const RECORD_QUESTIONS_BURST = 20
-/** Peers that connect are asked for their record: in a second, with a burst, and at a time. */
+/** Peers that connect are asked for their record: in a second, with a burst, and at a time; and those that wait for it. */
 export const RECORD_ASKS_PER_SECOND = 10
 export const RECORD_ASKS_BURST = 64
 export const MAX_RECORD_ASKS = 8
+export const MAX_RECORD_GREETINGS = 256
 /** Peers found for one capability. */
 export const MAX_CAPABILITY_PEERS = 256
 /** Addresses remembered beside records. */

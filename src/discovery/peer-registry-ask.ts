@@ -23,7 +23,7 @@ export async function askForRecord(
   signal: AbortSignal
 ): Promise<CheckedRecord | undefined> {
   // Each further peer takes time of its own.
-  const timeoutMs = RECORD_TIMEOUT_MS * (1 + (request?.depth ?? 0) / 2)
+  const timeoutMs = RECORD_TIMEOUT_MS * (1 + ('depth' in request ? request.depth : 0) / 2)
   const options = { maxResponseBytes: MAX_SIGNED_RECORD_BYTES, timeoutMs, signal }
   const bytes = await rpc.request(target, PEER_RECORD_METHOD, encode(peerRecordRequest, request), options)
   return bytes.length === 0 ? undefined : checkPeerRecord(bytes, clock.now())
@@ -32,6 +32,8 @@ export async function askForRecord(
 export interface RecordAnswers {
   /** This instance's own, encoded. */
   own(): Uint8Array
+  /** Somebody asks who we are, and says of which sequence its own record is. */
+  asked(peerId: string, sequence: number): void
   /** Of an instance by its key, as far as it is known here. */
   known(key: Uint8Array): Uint8Array | undefined
   /** Asks others; not the peer who asks. */
@@ -44,7 +46,10 @@ export function serveRecords({ clock, rpc }: AskDeps, answers: RecordAnswers): D
   const none = new Uint8Array()
   return rpc.handle(PEER_RECORD_METHOD, { maxRequestBytes: 64, perSecond: 10 }, async (body, { peerId, signal }) => {
     const request = decode(peerRecordRequest, body)
-    if (!request) return answers.own()
+    if ('sequence' in request) {
+      answers.asked(peerId, request.sequence)
+      return answers.own()
+    }
     const known = answers.known(request.key)
     if (known) return known
     if (request.depth === 0 || !searches.tryTake()) return none

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import { KithError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { PeerTarget, Rpc } from '../net/rpc.ts'
+import type { PeerRecordRequest } from '../wire/peer-record-request.ts'
 import { FIND_PEER_TIMEOUT_MS, MAX_PEER_FINDS, MAX_RECORD_ASKS, MAX_RECORD_NEIGHBOURS, MAX_RECORD_PROVIDERS } from './limits.ts'
 import { merge } from './merge.ts'
 import { askForRecord } from './peer-registry-ask.ts'
@@ -20,6 +21,8 @@ export interface RecordSearchDeps {
 export interface RecordSearchBook {
   /** Remembers a record. @returns the newest that is known of its entity */
   add(found: CheckedRecord, addresses?: readonly string[]): CheckedRecord
+  /** The question to a peer for its own record. */
+  own(): PeerRecordRequest
   /** DHT key of an entity. */
   keyOf(entityId: string): Promise<Uint8Array>
   /** PeerIds of neighbours whose record is known. */
@@ -35,6 +38,8 @@ export interface FindOptions {
   readonly except?: string
   /** Ask neighbours only. */
   readonly near?: boolean
+  /** A record that is not newer than this is not what is looked for, unless there is no better one. */
+  readonly newerThan?: number | undefined
   readonly signal: AbortSignal
 }
 
@@ -74,7 +79,7 @@ export class RecordSearch implements AsyncDisposable {
     const ending = new AbortController()
     const limit = AbortSignal.any([signal, ending.signal, AbortSignal.timeout(FIND_PEER_TIMEOUT_MS)])
     try {
-      yield* this.#named(key, p => this.#ask(p, undefined, limit), limit)
+      yield* this.#named(key, p => this.#ask(p, this.#book.own(), limit), limit)
     } finally {
       ending.abort()
     }
@@ -91,14 +96,14 @@ export class RecordSearch implements AsyncDisposable {
     const from: Found[] = [this.#fromNeighbours(key, options, signal)]
     if (!options.near) {
       from.push(this.#named(await this.#book.keyOf(entityId), p => this.#ask(p, request, signal), signal))
-      if (options.last !== undefined) from.push(this.#one(this.#ask({ peerId: options.last }, undefined, signal)))
+      if (options.last !== undefined) from.push(this.#one(this.#ask({ peerId: options.last }, this.#book.own(), signal)))
     }
     let best: CheckedRecord | undefined
     try {
       for await (const found of merge(from)) {
         if (found.entityId !== entityId) continue
         if (!best || found.record.sequence > best.record.sequence) best = found
-        if (best.record.expiresAt > this.#deps.clock.now()) return best
+        if (best.record.expiresAt > this.#deps.clock.now() && best.record.sequence > (options.newerThan ?? -1)) return best
       }
       return best
     } finally {
@@ -170,11 +175,12 @@ export class RecordSearch implements AsyncDisposable {
   }
 
   /** Asks one peer; what it says wrongly counts as nothing. Its own record must be for the PeerId that was asked. Never throws. */
-  async #ask(target: PeerTarget, request: Parameters<typeof askForRecord>[2], signal: AbortSignal): Promise<CheckedRecord | undefined> {
+  async #ask(target: PeerTarget, request: PeerRecordRequest, signal: AbortSignal): Promise<CheckedRecord | undefined> {
     try {
       const found = await askForRecord(this.#deps, target, request, signal)
       if (!found) return undefined
-      if (!request && found.peerId !== target.peerId) throw new KithError('BAD_RECORD', 'a peer tells the record of another as its own')
+      if ('sequence' in request && found.peerId !== target.peerId)
+        throw new KithError('BAD_RECORD', 'a peer tells the record of another as its own')
       return this.#book.add(found, found.peerId === target.peerId ? target.addresses : undefined)
     } catch (cause) {
       if (!signal.aborted) this.#deps.log.debug('no record from a peer', { peer: target.peerId, cause })

@@ -194,13 +194,12 @@ test('who is away is still found with the peer that answers for it, also after t
   assert.equal(saved.size, 0)
 })
 
-test('a change is seen by who asks again, and an older record never replaces a newer one', async t => {
+test('a change is seen by neighbours, and an older record never replaces a newer one', async t => {
   const network = new MemoryNetwork()
   const [a, b] = [await openInMemory(t, network), await openInMemory(t, network, { capabilities: ['one'] })]
   await connect(a, b)
   const before = a.registry.known(b.self.entityId)!
   await b.registry.publish({ capabilities: ['two'] })
-  a.links.connect(b.self.peerId)
   await eventually('the state that was waited for', () => a.registry.known(b.self.entityId)?.capabilities.includes('two') ?? false)
   const cache = new RecordCache({ maxRecords: 2, maxBytes: 1e6 })
   const make = async (self: Someone, sequence: number) => checkPeerRecord(await signRecord(self, { sequence }), systemClock.now())
@@ -322,4 +321,20 @@ test('any bytes are a record or are refused with a code, and records survive the
       }
     })
   )
+})
+
+test('many peers that connect at once are all asked, and one that begins to answer later is known then', async t => {
+  const network = new MemoryNetwork()
+  const a = await openInMemory(t, network)
+  const self = await someone()
+  const late = { self, links: new Links() }
+  a.links.connect(self.peerId)
+  const others = await Promise.all(Array.from({ length: 20 }, () => openInMemory(t, network)))
+  for (const o of others) a.links.connect(o.self.peerId)
+  await eventually('all are known', () => a.registry.neighbours().length === 20)
+  assert.equal(a.registry.known(self.entityId), undefined)
+  late.links.connect(a.self.peerId)
+  const registry = await openPeerRegistry({ ...base, rpc: network.join(self.peerId, '127.0.0.1'), self, network: late.links })
+  t.after(() => registry[Symbol.asyncDispose]())
+  await eventually('both know each other', () => !!a.registry.known(self.entityId) && !!registry.known(a.self.entityId))
 })

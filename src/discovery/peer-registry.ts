@@ -19,6 +19,7 @@ import {
   MAX_KNOWN_RECORDS,
   MAX_RECORD_ADDRESSES,
   MAX_RECORD_ASKS,
+  MAX_RECORD_GREETINGS,
   RECORD_ASKS_BURST,
   RECORD_ASKS_PER_SECOND,
   RENEW_RECORD_MS
@@ -43,7 +44,10 @@ export class PeerRegistry implements AsyncDisposable {
   readonly #closing = new AbortController()
   readonly #tasks = new Set<Promise<unknown>>()
   readonly #asks: TokenBucket
-  #asking = 0
+  /** Peers that are being asked who they are, or will be. */
+  readonly #greeting = new Set<string>()
+  readonly #toGreet: string[] = []
+  #greeters = 0
   #announcement: Announcement = {}
   #own: Uint8Array = new Uint8Array()
   #sequence = 0
@@ -59,6 +63,7 @@ export class PeerRegistry implements AsyncDisposable {
     this.#asks = new TokenBucket(deps.clock, RECORD_ASKS_PER_SECOND, RECORD_ASKS_BURST)
     this.#search = new RecordSearch(deps, {
       add: (found, addresses) => this.#add(found, addresses),
+      own: () => ({ sequence: this.#sequence }),
       keyOf: peerKey,
       neighbours: () => this.neighbours().map(n => n.peerId)
     })
@@ -66,7 +71,7 @@ export class PeerRegistry implements AsyncDisposable {
 
   /** Signs a record that says this, serves it, and announces its keys in the DHT. @throws BAD_ANNOUNCEMENT */
   async publish(announcement: Announcement): Promise<void> {
-    const { self, clock } = this.#deps
+    const { self, clock, network } = this.#deps
     const names = [...(announcement.capabilities ?? []), ...(announcement.agents ?? []).flatMap(a => a.skills)]
     this.#sequence = Math.max(clock.now(), this.#sequence + 1)
     const body = bodyOf(announcement, self.certificate, this.#sequence, clock.now() + MAX_RECORD_AGE_MS)
@@ -80,6 +85,8 @@ export class PeerRegistry implements AsyncDisposable {
     const keys = await Promise.all([peerKey(self.entityId), ...[...new Set(names)].map(capabilityKey)])
     const kept = await Promise.all([...this.#kept].map(peerKey))
     await this.#announceOnly([...keys, ...kept])
+    // Asking tells neighbours that there is something newer to ask for.
+    if (this.#server) for (const { peerId } of network.peers()) this.#greet(peerId)
   }
 
   /** Resolves when everything that is announced was published once; never while there are no DHT peers. */
@@ -107,15 +114,17 @@ export class PeerRegistry implements AsyncDisposable {
 
   /**
    * Looks an entity up: here, at its last known place, with neighbours and in the DHT. A record that has expired is the answer only when
-   * there is no better one. @throws BAD_ENTITY, or the signal's reason
+   * there is no better one. `refresh`: look for a newer one even if a fresh one is known. @throws BAD_ENTITY, or the signal's reason
    */
-  async find(entityId: string, signal?: AbortSignal): Promise<FoundPeer | undefined> {
+  async find(entityId: string, signal?: AbortSignal, options: { readonly refresh?: boolean } = {}): Promise<FoundPeer | undefined> {
     const key = keyOfDid(entityId)
     if (!key) throw new KithError('BAD_ENTITY', 'not the did:key of an Ed25519 key')
     const known = this.#cache.get(entityId)
-    if (known && this.#isFresh(known)) return this.#view(known)
+    if (known && this.#isFresh(known) && !options.refresh) return this.#view(known)
     if (entityId === this.#deps.self.entityId) return undefined
-    const found = await this.#search.find(entityId, key, { depth: MAX_RECORD_DEPTH, last: known?.peerId, signal: this.#until(signal) })
+    const newerThan = options.refresh ? known?.record.sequence : undefined
+    const how = { depth: MAX_RECORD_DEPTH, last: known?.peerId, newerThan, signal: this.#until(signal) }
+    const found = await this.#search.find(entityId, key, how)
     signal?.throwIfAborted()
     const best = found ?? this.#cache.get(entityId)
     return best && this.#view(best)
@@ -178,14 +187,15 @@ export class PeerRegistry implements AsyncDisposable {
     await this.publish(announcement)
     this.#server = serveRecords(this.#deps, {
       own: () => this.#own,
+      asked: (peerId, sequence) => this.#asked(peerId, sequence),
       known: key => this.#answer(key),
       search: async (key, depth, asker, signal) => {
         const found = await this.#search.find(didOfKey(key), key, { depth, except: asker, near: true, signal: this.#until(signal) })
         return found?.bytes
       }
     })
-    network.events.on('peer:connected', ({ peerId }) => this.#track(this.#greet(peerId)), this.#closing.signal)
-    for (const { peerId } of network.peers()) this.#track(this.#greet(peerId))
+    network.events.on('peer:connected', ({ peerId }) => this.#greet(peerId), this.#closing.signal)
+    for (const { peerId } of network.peers()) this.#greet(peerId)
     this.#track(this.#renew())
   }
 
@@ -196,18 +206,33 @@ export class PeerRegistry implements AsyncDisposable {
     return known && (this.#isFresh(known) || this.#cache.isKept(known.entityId)) ? known.bytes : undefined
   }
 
-  /** Asks a peer that has connected who it is, once for each connection, a bounded number at a time. */
-  async #greet(peerId: string): Promise<void> {
-    if (this.#asking >= MAX_RECORD_ASKS || !this.#asks.tryTake()) return
-    this.#asking++
-    try {
-      const found = await askForRecord(this.#deps, { peerId }, undefined, this.#closing.signal)
-      if (found?.peerId === peerId) this.#add(found)
-    } catch (cause) {
-      if (!this.#closing.signal.aborted) this.#deps.log.debug('a peer does not say who it is', { peer: peerId, cause })
-    } finally {
-      this.#asking--
+  /** Asks a peer who it is, in its turn: a bounded number at a time, and in a second. A peer that waits already is not noted twice. */
+  #greet(peerId: string): void {
+    if (this.#greeting.has(peerId) || this.#greeting.size >= MAX_RECORD_GREETINGS || this.#closing.signal.aborted) return
+    this.#greeting.add(peerId)
+    this.#toGreet.push(peerId)
+    if (this.#greeters < MAX_RECORD_ASKS) this.#track(this.#greetAll())
+  }
+
+  async #greetAll(): Promise<void> {
+    const { signal } = this.#closing
+    this.#greeters++
+    for (let peerId = this.#toGreet.shift(); peerId !== undefined && !signal.aborted; peerId = this.#toGreet.shift()) {
+      try {
+        await this.#asks.take(1, signal)
+        const found = await askForRecord(this.#deps, { peerId }, { sequence: this.#sequence }, signal)
+        if (found?.peerId === peerId) this.#add(found)
+      } catch (cause) {
+        if (!signal.aborted) this.#deps.log.debug('a peer does not say who it is', { peer: peerId, cause })
+      }
+      this.#greeting.delete(peerId)
     }
+    this.#greeters--
+  }
+
+  /** Who asks us has a record too; if we do not know it, or an older one, we ask back. */
+  #asked(peerId: string, sequence: number): void {
+    if (sequence > (this.#cache.ofPeer(peerId)?.record.sequence ?? 0)) this.#greet(peerId)
   }
 
   async #renew(): Promise<void> {

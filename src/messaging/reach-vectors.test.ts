@@ -58,7 +58,7 @@ test('a peer record, and the keys under which it is found', async () => {
   )
   assert.equal(bytesToHex(await peerKey(V.a.id)), V.peer_key)
   assert.equal(bytesToHex(await capabilityKey('übersetzen')), V.capability_key)
-  assert.equal(both(peerRecordRequest, V.record_requests.you), undefined)
+  assert.deepEqual(both(peerRecordRequest, V.record_requests.you), { sequence: 7 })
   assert.deepEqual(both(peerRecordRequest, V.record_requests.another), { key: keyOfDid(V.b.id), depth: 3 })
 })
 

@@ -18,7 +18,8 @@ export interface RoutePeer {
 
 /** Who is who; discovery's PeerRegistry has this shape. */
 export interface RoutePeers {
-  find(entityId: EntityId, signal?: AbortSignal): Promise<RoutePeer | undefined>
+  /** `refresh`: look for a newer record even if a fresh one is known. */
+  find(entityId: EntityId, signal?: AbortSignal, options?: { readonly refresh?: boolean }): Promise<RoutePeer | undefined>
   known(entityId: EntityId): RoutePeer | undefined
   knownPeer(peerId: string): RoutePeer | undefined
   /** Those that are connected now. */

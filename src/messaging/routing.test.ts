@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import test, { type TestContext } from 'node:test'
 import fc from 'fast-check'
-import { meet, openReachPeer, ReachNetwork, type ReachPeer, someone } from '../../test/kits/reach.ts'
-import { within } from '../../test/kits/transfer-doubles.ts'
+import { FakeClock } from '../../test/kits/fake-clock.ts'
+import { meet, openReachPeer, prekeyOf, ReachNetwork, type ReachPeer, someone } from '../../test/kits/reach.ts'
+import { eventually, within } from '../../test/kits/transfer-doubles.ts'
 import { utf8 } from '../base/bytes.ts'
 import { type Codec, decode, encode } from '../base/codec.ts'
 import { codeOf, KithError } from '../base/errors.ts'
@@ -216,4 +217,20 @@ test('any bytes are an envelope, an answer or a request, or are refused with a c
       }
     })
   )
+})
+
+test('a prekey that has expired in a record that has not is looked up anew', async t => {
+  const clock = new FakeClock()
+  const net = new ReachNetwork(clock)
+  const [a, b] = [await open(t, net), await open(t, net)]
+  await meet(net, a, b)
+  await clock.advance(7 * 24 * 3_600_000 - 3_600_000)
+  await b.registry.publish({ prekey: b.prekeys.list()[0]!.signed })
+  await eventually('a knows', () => a.registry.known(b.self.entityId)!.isFresh)
+  await clock.advance(2 * 3_600_000)
+  // What b tells now has not come to a: it is asked for when it is needed.
+  net.disconnect(a.self.peerId, b.self.peerId)
+  await b.registry.publish({ prekey: await prekeyOf(b.self, b.prekeys, clock) })
+  net.allow(a.self.peerId, b.self.peerId)
+  assert.equal((await send(a, b, 'hello')).outcome, 'delivered')
 })

@@ -9,7 +9,7 @@ import { codeOf, hasCode, KithError } from '../base/errors.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import { peerIdToBytes } from '../identity/peer-id.ts'
 import type { PeerTarget, RpcContext } from '../net/rpc.ts'
-import { readPrekey } from '../session/prekeys.ts'
+import { type Prekey, readPrekey } from '../session/prekeys.ts'
 import { openSealed, sealTo } from '../session/sealed.ts'
 import { didOfKey, keyOfDid } from '../wire/did-key.ts'
 import { MAX_CLOCK_SKEW_MS, MAX_ENVELOPE_AGE_MS, MAX_ENVELOPE_BYTES, MAX_HOPS } from '../wire/limits.ts'
@@ -94,16 +94,30 @@ export class Routing implements SealedCarrier, AsyncDisposable {
     await receive(await openSealed(prekeys, self.entityId, envelope.sealed, envelopeHeadBytes(envelope)))
   }
 
-  /** @throws UNKNOWN_PEER, NO_PREKEY, TOO_LARGE, any code of readPrekey */
+  /** @throws BAD_ENTITY, UNKNOWN_PEER, NO_PREKEY, TOO_LARGE, any code of readPrekey */
   async #seal(to: EntityId, message: Uint8Array, ttlMs: number, signal: AbortSignal): Promise<SealedEnvelope> {
-    const { clock, random, peers } = this.#deps
-    const peer = await peers.find(to, signal)
+    const { clock, random } = this.#deps
     const key = keyOfDid(to)
-    if (!peer || !key) throw new KithError('UNKNOWN_PEER', 'nothing is known of the recipient', { to })
-    if (!peer.prekey) throw new KithError('NO_PREKEY', 'nothing can be sealed for the recipient', { to })
-    const prekey = await readPrekey(peer.prekey, to, clock)
+    if (!key) throw new KithError('BAD_ENTITY', 'not the did:key of an Ed25519 key')
+    const prekey = await this.#prekey(to, signal)
     const head = { id: random(16), to: key, expiresAt: clock.now() + Math.min(ttlMs, MAX_ENVELOPE_AGE_MS) }
     return { ...head, sealed: await sealTo({ random }, to, prekey, message, envelopeHeadBytes(head)), hops: [] }
+  }
+
+  /** A prekey that may be used now: if what we know of the recipient has none, it is looked up anew. @throws UNKNOWN_PEER, NO_PREKEY, … */
+  async #prekey(to: EntityId, signal: AbortSignal): Promise<Prekey> {
+    const { clock, peers } = this.#deps
+    for (const refresh of [false, true]) {
+      const peer = await peers.find(to, signal, { refresh })
+      if (!peer) throw new KithError('UNKNOWN_PEER', 'nothing is known of the recipient', { to })
+      try {
+        if (!peer.prekey) throw new KithError('NO_PREKEY', 'nothing can be sealed for the recipient', { to })
+        return await readPrekey(peer.prekey, to, clock)
+      } catch (cause) {
+        if (refresh || !(hasCode(cause, 'EXPIRED') || hasCode(cause, 'NO_PREKEY'))) throw cause
+      }
+    }
+    throw new KithError('NO_PREKEY', 'nothing can be sealed for the recipient', { to })
   }
 
   /** Answers `message-relay`. */
