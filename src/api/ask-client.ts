@@ -30,6 +30,8 @@ export function createAskClient(call: Call): AskService {
     createGroup: (name, members, signal) => call('POST', '/v1/groups', { name, members }, signal),
     changeGroup: (group, change, signal) => call('POST', `/v1/groups/${id(group)}/members`, change, signal),
     sendToGroup: (group, text, signal) => call('POST', `/v1/groups/${id(group)}/messages`, { text }, signal),
+    agentMessages: signal => read('/v1/agent-messages', signal),
+    say: (request, signal) => call('POST', '/v1/agent-messages', request, signal),
     skills: signal => read('/v1/skills', signal),
     serveSkill: (request, signal) => call('POST', '/v1/skills', request, signal),
     stopSkill: (name, signal) => remove(`/v1/skills/${id(name)}`, signal),

@@ -75,6 +75,13 @@ export const askRoutes: readonly Route[] = [
     { 201: s.messageView },
     async (d, { id, body, signal }) => ({ status: 201, value: await d.client.ask.sendToGroup(id, body.text, signal) })
   ),
+  get('/v1/agent-messages', 'agentMessages', 'What agents said since the node started', s.agentMessageView.array(), async (d, c) =>
+    ok(await d.client.ask.agentMessages(c.signal))
+  ),
+  post('/v1/agent-messages', 'say', 'Says something to all agents, or to one peer', s.sayRequest, { 201: s.saidView }, async (d, c) => ({
+    status: 201,
+    value: await d.client.ask.say(c.body, c.signal)
+  })),
   get('/v1/skills', 'skills', 'What this node does for others', s.skillView.array(), async (d, c) =>
     ok(await d.client.ask.skills(c.signal))
   ),

@@ -125,6 +125,26 @@ export const changeGroupRequest: z.ZodType<{ add?: readonly string[]; remove?: r
 })
 export const groupTextRequest: z.ZodType<{ text: string }> = z.strictObject({ text: text.min(1) })
 
+export const agentMessageView: z.ZodType = z.strictObject({
+  id: z.string(),
+  from: z.string(),
+  fromName: z.string().optional(),
+  agentId: z.string(),
+  to: z.string().optional(),
+  via: z.enum(['gossip', 'direct']),
+  topic: z.string().optional(),
+  kind: z.string(),
+  data: z.record(z.string(), z.unknown()),
+  sentAt: time
+})
+export const sayRequest: z.ZodType<T.SayRequest> = z.strictObject({
+  kind: z.enum(['alliance_proposal', 'discussion', 'meme', 'status_update', 'announcement']),
+  data: z.record(z.string(), z.unknown()),
+  topic: z.exactOptional(name),
+  to: z.exactOptional(peer)
+})
+export const saidView: z.ZodType = z.strictObject({ id: z.string(), recipients: z.number() })
+
 const skill = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'must be letters, digits, dots, dashes')
 export const skillView: z.ZodType = z.strictObject({
   name: z.string(),
@@ -174,6 +194,7 @@ export const askRequest: z.ZodType<T.AskRequest> = z.strictObject({
 export const askEvent: z.ZodType = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('message:received'), message: messageView }),
   z.strictObject({ type: z.literal('message:changed'), message: messageView }),
+  z.strictObject({ type: z.literal('agent:message'), message: agentMessageView }),
   z.strictObject({ type: z.literal('task:changed'), task: taskView }),
   z.strictObject({ type: z.literal('group:changed'), group: groupView }),
   z.strictObject({ type: z.literal('peer:connected'), entityId: z.string() }),
@@ -193,6 +214,8 @@ export const askSchemas: Readonly<Record<string, z.ZodType>> = {
   GroupView: groupView,
   CreateGroupRequest: createGroupRequest,
   ChangeGroupRequest: changeGroupRequest,
+  AgentMessageView: agentMessageView,
+  SayRequest: sayRequest,
   SkillView: skillView,
   ServeSkillRequest: serveSkillRequest,
   TaskView: taskView,

@@ -92,6 +92,7 @@ const validBody: Record<string, unknown> = {
   createGroup: { name: 'team', members: ['laptop'] },
   changeGroup: { add: ['laptop'] },
   sendToGroup: { text: 'hello' },
+  say: { kind: 'announcement', data: { title: 'x', text: 'y' } },
   serveSkill: { name: 'echo', command: ['cat'] },
   ask: { to: 'laptop', skill: 'echo', description: 'x', input: { n: 1 } }
 }

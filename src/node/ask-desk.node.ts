@@ -4,6 +4,7 @@ import { KithError } from '../base/errors.ts'
 import type { EntityId, IncomingMessage, SentMessage } from '../messaging/types.ts'
 import { verificationWords } from '../session/fingerprint.ts'
 import type { Grant, PeerRecord } from '../trust/types.ts'
+import type { AgentTalk } from './agent-talk.ts'
 import type { AskParts } from './ask-parts.node.ts'
 import type * as T from './ask-types.ts'
 import type { GroupDesk } from './group-desk.ts'
@@ -12,16 +13,25 @@ import type { SkillDesk } from './skill-desk.node.ts'
 const RESOLVE_MS = 15_000
 const LISTED = 200
 
+export interface AskDesks {
+  readonly parts: AskParts
+  readonly groups: GroupDesk
+  readonly skills: SkillDesk
+  readonly talk: AgentTalk
+}
+
 export class AskDesk implements T.AskService {
   readonly #parts: AskParts
   readonly #groups: GroupDesk
   readonly #skills: SkillDesk
+  readonly #talk: AgentTalk
   readonly #self: EntityId
 
-  constructor(parts: AskParts, groups: GroupDesk, skills: SkillDesk, emit: (event: T.AskEvent) => void, closing: AbortSignal) {
+  constructor({ parts, groups, skills, talk }: AskDesks, emit: (event: T.AskEvent) => void, closing: AbortSignal) {
     this.#parts = parts
     this.#groups = groups
     this.#skills = skills
+    this.#talk = talk
     this.#self = parts.messenger.self
     const { events } = parts.messenger
     events.on(
@@ -36,6 +46,7 @@ export class AskDesk implements T.AskService {
     events.on('peer:lost', ({ entityId, reason }) => emit({ type: 'peer:lost', entityId, reason }), closing)
     parts.tasks.events.on('task:changed', ({ task }) => emit({ type: 'task:changed', task: this.#task(task) }), closing)
     groups.onChange(group => emit({ type: 'group:changed', group }), closing)
+    talk.onMessage(message => emit({ type: 'agent:message', message }), closing)
     groups.onText(message => emit({ type: 'message:received', message }), closing)
   }
 
@@ -123,12 +134,15 @@ export class AskDesk implements T.AskService {
     return this.#parts.book.grants().map(g => this.#grant(g))
   }
   async grant(to: string, what: string, signal?: AbortSignal): Promise<T.GrantView> {
-    return this.#grant(this.#parts.book.grant(await this.#whom(to, signal), what))
+    const granted = this.#parts.book.grant(await this.#whom(to, signal), what)
+    if (what === 'relay' || what === 'mailbox') await this.#parts.announce()
+    return this.#grant(granted)
   }
   async revoke(to: string, what: string, signal?: AbortSignal): Promise<T.GrantView> {
     const whom = await this.#whom(to, signal)
     const found = this.#parts.book.grants(whom).find(g => g.what === what)
     if (!found || !this.#parts.book.revoke(whom, what)) throw new KithError('UNKNOWN_GRANT', 'nothing of that kind was granted', { what })
+    if (what === 'relay' || what === 'mailbox') await this.#parts.announce()
     return this.#grant(found)
   }
 
@@ -148,6 +162,13 @@ export class AskDesk implements T.AskService {
   }
   async sendToGroup(group: string, text: string): Promise<T.MessageView> {
     return this.#groups.send(group, text)
+  }
+
+  async agentMessages(): Promise<readonly T.AgentMessageView[]> {
+    return this.#talk.all()
+  }
+  async say(request: T.SayRequest, signal?: AbortSignal): Promise<{ readonly id: string; readonly recipients: number }> {
+    return this.#talk.say(request, request.to === undefined ? undefined : await this.#resolve(request.to, signal))
   }
 
   async skills(): Promise<readonly T.SkillView[]> {

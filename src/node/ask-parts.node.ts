@@ -5,6 +5,7 @@ import type { Logger } from '../base/log.ts'
 import type { DhtFinder } from '../discovery/dht-finder.ts'
 import type { PeerRegistry } from '../discovery/peer-registry.ts'
 import type { Identity } from '../identity/identity.ts'
+import type { Broadcasts } from '../messaging/broadcast-types.ts'
 import type { Groups } from '../messaging/groups-types.ts'
 import type { MessageHttp } from '../messaging/http-server.node.ts'
 import type { OpenMessenger } from '../messaging/messenger.ts'
@@ -39,6 +40,8 @@ export interface AskParts {
   readonly tasks: Tasks
   readonly presence: Presence
   readonly monitor: NetworkMonitor
+  /** Undefined in a node that does not stay up. */
+  readonly broadcasts: Broadcasts | undefined
   readonly http: MessageHttp | undefined
   /** Says anew what this node is, after something of it has changed. */
   announce(): Promise<void>

@@ -148,6 +148,34 @@ export interface AskRequest {
   readonly idempotencyKey?: string
 }
 
+/** What an agent said to all, or to this node, in spec 003's kinds. */
+export interface AgentMessageView {
+  readonly id: string
+  /** did:key that signed. */
+  readonly from: string
+  readonly fromName: string | undefined
+  /** Who speaks: a did:key that was proved, or a name that `from` gave itself. */
+  readonly agentId: string
+  readonly to: string | undefined
+  readonly via: 'gossip' | 'direct'
+  readonly topic: string | undefined
+  /** alliance_proposal, discussion, meme, status_update, announcement, or of the network: network_state, block_proposal, consensus_vote. */
+  readonly kind: string
+  readonly data: Record<string, unknown>
+  readonly sentAt: number
+}
+
+export interface SayRequest {
+  /** alliance_proposal, discussion, meme, status_update or announcement. */
+  readonly kind: string
+  /** The members that docs/wire/agent-message.md names for the kind. */
+  readonly data: Record<string, unknown>
+  /** Absent: the topic that all agents listen to. */
+  readonly topic?: string
+  /** A peer; absent: all who listen. */
+  readonly to?: string
+}
+
 /** Spec 003's monitor, measured. */
 export interface NetworkView {
   readonly connected_peers: number
@@ -191,6 +219,10 @@ export interface AskService {
     signal?: AbortSignal
   ): Promise<GroupView>
   sendToGroup(group: string, text: string, signal?: AbortSignal): Promise<MessageView>
+  /** What agents said since the node started, newest first. */
+  agentMessages(signal?: AbortSignal): Promise<readonly AgentMessageView[]>
+  /** @returns how many connected listeners got it at once; 1 for a message to one peer @throws BAD_PAYLOAD, NOT_CONNECTED (this node does not stay up) */
+  say(request: SayRequest, signal?: AbortSignal): Promise<{ readonly id: string; readonly recipients: number }>
   skills(signal?: AbortSignal): Promise<readonly SkillView[]>
   /** Runs a program for each task until it is taken away or the node ends. @throws SKILL_EXISTS, FILE_NOT_FOUND */
   serveSkill(request: ServeSkillRequest, signal?: AbortSignal): Promise<SkillView>
@@ -208,6 +240,7 @@ export interface AskService {
 export type AskEvent =
   | { readonly type: 'message:received'; readonly message: MessageView }
   | { readonly type: 'message:changed'; readonly message: MessageView }
+  | { readonly type: 'agent:message'; readonly message: AgentMessageView }
   | { readonly type: 'task:changed'; readonly task: TaskView }
   | { readonly type: 'group:changed'; readonly group: GroupView }
   | { readonly type: 'peer:connected'; readonly entityId: string }

@@ -1,5 +1,6 @@
 /** Opens messaging with everything that users see of it; disposing it closes all of it. */
 import { join } from 'node:path'
+import { AgentTalk } from './agent-talk.ts'
 import { AskDesk } from './ask-desk.node.ts'
 import type { AskDeps } from './ask-parts.node.ts'
 import type { AskEvent } from './ask-types.ts'
@@ -21,11 +22,12 @@ export async function openAskDesk(deps: Omit<AskDeps, 'files'>, node: () => Kith
   const closing = new AbortController()
   const parts = await openAsk(stack, { ...deps, files })
   stack.defer(() => closing.abort())
-  const { groups, tasks, presence, directory, messenger } = parts
+  const { groups, tasks, presence, directory, messenger, broadcasts } = parts
   const announce = (): Promise<void> => parts.announce()
   const groupDesk = new GroupDesk({ groups, self: messenger.self, nameOf: id => directory.nameOf(id) })
   const skillDesk = new SkillDesk({ tasks, presence, announce, folder: join(folder, 'runs') })
-  const desk = new AskDesk(parts, groupDesk, skillDesk, tell, closing.signal)
+  const talk = new AgentTalk({ broadcasts, self: messenger.self, nameOf: id => directory.nameOf(id) })
+  const desk = new AskDesk({ parts, groups: groupDesk, skills: skillDesk, talk }, tell, closing.signal)
   const owned = stack.move()
   return { desk, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

@@ -2,10 +2,13 @@
 import { join } from 'node:path'
 import { randomBytes } from '#crypto'
 import { type Presence, registerHandlers } from '../agents/handlers.ts'
+import type { Tasks } from '../agents/types.ts'
 import { systemClock } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
 import { openPeerRegistry, type PeerRegistry } from '../discovery/peer-registry.ts'
+import type { RecordMemory } from '../discovery/peer-registry-types.ts'
 import type { Identity } from '../identity/identity.ts'
+import type { Broadcasts } from '../messaging/broadcast-types.ts'
 import { openGroups } from '../messaging/groups.ts'
 import { openGroupStore } from '../messaging/groups-store.node.ts'
 import type { SealedCarrier } from '../messaging/link.ts'
@@ -18,14 +21,16 @@ import { openMessageStore } from '../messaging/message-store.node.ts'
 import { type OpenMessenger, openMessenger } from '../messaging/messenger.ts'
 import { NetworkMonitor } from '../messaging/monitor.ts'
 import { PeerGuard } from '../messaging/peer-guard.ts'
+import { openPrekeyRotation } from '../messaging/prekey-rotation.ts'
 import { openPrekeyStore } from '../messaging/prekey-store.node.ts'
 import { openRouting } from '../messaging/routing.ts'
 import { sessionChannels } from '../messaging/session-channel.ts'
+import type { PubSub } from '../messaging/topics-types.ts'
 import { newUuid } from '../messaging/uuid.ts'
-import { rotatePrekeys } from '../session/prekeys.ts'
 import { openSessions } from '../session/sessions.ts'
 import type { SessionSelf } from '../session/types.ts'
 import { openPeerBook } from '../trust/peer-book.node.ts'
+import type { NetworkState } from '../wire/chaos-network-state.ts'
 import { MESSAGE_TYPES } from '../wire/message-types.ts'
 import type { AskDeps, AskParts } from './ask-parts.node.ts'
 import { openMessageServer } from './message-server.node.ts'
@@ -47,12 +52,15 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const book = stack.use(openPeerBook({ clock, log }, join(data, 'peers.db')))
   const prekeys = stack.use(openPrekeyStore(join(data, 'prekeys.db')))
   const store = stack.use(openMessageStore(join(data, 'messages.db'), { storageKey: await identity.storageKey('messages') }))
-  const registry = await openRegistry(stack, deps, log)
+  const mailbox = stack.use(openMailboxStore(join(data, 'mailbox.db')))
+  const registry = await openRegistry(stack, deps, log, mailbox)
   const directory = new PeerDirectory({ host, gate: deps.gate, book, registry, self: entityId })
   const isTrusted = (id: string): boolean => book.peer(id)?.verified === true || book.grants(id).length > 0
   const guard = new PeerGuard({ clock, scores: book.scores, isTrusted })
-  const late: { messenger?: OpenMessenger; carrier?: SealedCarrier } = {}
-  const isActive = (id: string): boolean => late.messenger?.stats().some(p => p.entityId === id && p.queued > 0) === true
+  const late: { messenger?: OpenMessenger; carrier?: SealedCarrier; tasks?: Tasks } = {}
+  const isActive = (id: string): boolean =>
+    late.tasks?.tasks({ peer: id }).some(t => t.finishedAt === undefined) === true ||
+    late.messenger?.stats().some(p => p.entityId === id && p.queued > 0) === true
   const pool = stack.use(openLinkPool({ clock, random: fraction, guard, isActive }, directory))
   const allowsLegacy = (id: string): boolean => book.peer(id)?.allowsLegacy === true
   const sessions = openSessions({ clock, random: randomBytes, self, network: NETWORK, allowsLegacy })
@@ -60,7 +68,7 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const channels = sessionChannels(sessions)
   const messenger = stack.use(await openMessenger({ clock, random: randomBytes, log, store, self, channels, opener: pool, guard, carrier }))
   late.messenger = messenger
-  const routing = openReach(stack, deps, { book, prekeys, registry, messenger, log })
+  const routing = openReach(stack, deps, { book, prekeys, registry, messenger, mailbox, log })
   late.carrier = routing
   messenger.events.on('peer:connected', e => book.observe(e.entityId, e.peerId === undefined ? {} : { peerId: e.peerId }))
   registry.events.on('peer:found', ({ peer }) => {
@@ -78,8 +86,15 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
     })
   )
   const tasks = await openTaskDesk(stack, deps, { book, messenger, registry })
-  const announce = async (): Promise<void> => {
-    const prekey = await rotatePrekeys({ clock, random: randomBytes, self }, prekeys)
+  late.tasks = tasks
+  const keepers = new Set<string>()
+  const tell = async (prekey: Uint8Array): Promise<void> => {
+    // Those whose messages are kept here are found by asking this node.
+    const owners = new Set(book.grants().flatMap(g => (g.what === 'mailbox' && g.to !== '*' ? [g.to] : [])))
+    for (const id of keepers) if (!owners.has(id)) await registry.keep(id, { keep: false })
+    for (const id of owners) await registry.keep(id, { answerFor: true })
+    keepers.clear()
+    for (const id of owners) keepers.add(id)
     const via = book.peers(1000).filter(p => p.isMailbox && p.peerIds[0] !== undefined)
     const relaysFor = book.grants('*').some(g => g.what === 'relay')
       ? 'everyone'
@@ -88,17 +103,20 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
         : 'nobody'
     await registry.publish({
       relaysFor,
-      prekey: prekey.signed,
+      prekey,
       capabilities: tasks.skills().map(s => `task:${s.name}`),
       via: via.map(p => ({ peerId: p.peerIds[0]!, entityId: p.entityId }))
     })
   }
   const presence = stack.use(openPresence(deps, { book, messenger, registry, tasks }))
   const monitor = stack.use(new NetworkMonitor({ clock, messenger, capabilities: () => book.peers(1000).map(p => p.capabilities) }))
+  const rotation = stack.use(await openPrekeyRotation({ clock, log, random: randomBytes, self, store: prekeys, onChange: tell }))
+  const announce = (): Promise<void> => tell(rotation.signed)
   await announce()
   stack.use(handleMessageStreams(host.streams, accept))
   const http = deps.staysUp ? await openMessageServer(stack, deps, { book, messenger, monitor, accept }) : undefined
-  return { book, messenger, registry, directory, groups, tasks, presence, monitor, http, announce }
+  const broadcasts = await openTalk(stack, deps, { book, messenger, registry, monitor, self })
+  return { book, messenger, registry, directory, groups, tasks, presence, monitor, broadcasts, http, announce }
 }
 
 const fraction = (): number => new DataView(randomBytes(4).buffer).getUint32(0) / 2 ** 32
@@ -110,36 +128,83 @@ const selfOf = (identity: Identity): SessionSelf => ({
   signBytes: bytes => identity.signBytes(bytes)
 })
 
-async function openRegistry(stack: AsyncDisposableStack, { identity, host, finder }: AskDeps, log: Logger): Promise<PeerRegistry> {
+async function openRegistry(
+  stack: AsyncDisposableStack,
+  { identity, host, finder }: AskDeps,
+  log: Logger,
+  memory: RecordMemory
+): Promise<PeerRegistry> {
   const self = {
     entityId: identity.instance.did,
     peerId: identity.peerId,
     certificate: identity.peerCertificate,
     sign: identity.sign.bind(identity)
   }
-  return stack.use(await openPeerRegistry({ clock: systemClock, log, rpc: host.rpc, self, network: host, finder }))
+  return stack.use(await openPeerRegistry({ clock: systemClock, log, rpc: host.rpc, self, network: host, finder, memory }))
+}
+
+/** What agents say to all (spec 003), in a node that stays up: topics over gossip, and logins of agents with keys of their own. */
+async function openTalk(
+  stack: AsyncDisposableStack,
+  { host, log }: AskDeps,
+  { messenger, registry, monitor, self }: Pick<AskParts, 'book' | 'messenger' | 'registry' | 'monitor'> & { readonly self: SessionSelf }
+): Promise<Broadcasts | undefined> {
+  const { pubsub } = host.services as { readonly pubsub?: PubSub }
+  if (!pubsub) return undefined
+  const [{ openTopics }, { openBroadcasts }, { openAgentLogin }] = await Promise.all([
+    import('../messaging/topics.ts'),
+    import('../messaging/broadcast.ts'),
+    import('../messaging/agent-login.ts')
+  ])
+  const clock = systemClock
+  const onPeerGone = (listener: (peerId: string) => void): (() => void) =>
+    host.events.on('peer:disconnected', ({ peerId }) => listener(peerId))
+  const logins = stack.use(openAgentLogin({ streams: host.streams, peerId: host.peerId, onPeerGone, clock, log: log.child('login') }))
+  const topics = stack.use(openTopics({ pubsub, self, clock, log: log.child('topics') }))
+  const speaksFor = (agent: string, entity: string): boolean => {
+    const peerId = registry.known(entity)?.peerId
+    return peerId !== undefined && logins.agentsOf(peerId).includes(agent)
+  }
+  const readState = (): NetworkState => {
+    const m = monitor.collect()
+    return {
+      nodeType: 'full_node',
+      connectedPeers: m.connected_peers,
+      agents: Object.values(m.agent_distribution).reduce((n, x) => n + x, 0),
+      messageLatencyUs: Math.round((m.message_latency.p50_ms ?? 0) * 1000),
+      bytesIn: m.bandwidth_usage.in_bytes,
+      bytesOut: m.bandwidth_usage.out_bytes,
+      agentDistribution: Object.entries(m.agent_distribution).map(([kind, count]) => ({ kind, count })),
+      load: 0,
+      height: 0,
+      stateRoot: undefined
+    }
+  }
+  return stack.use(openBroadcasts({ topics, messenger, self, clock, log: log.child('agents'), speaksFor, readState }))
 }
 
 type Reach = Pick<AskParts, 'book' | 'messenger' | 'registry'> & {
   readonly prekeys: ReturnType<typeof openPrekeyStore>
+  readonly mailbox: ReturnType<typeof openMailboxStore>
   readonly log: Logger
 }
 
 /** Hops, and mailboxes: ours at others, and those of others here. */
-function openReach(stack: AsyncDisposableStack, { config, identity, host }: AskDeps, reach: Reach): SealedCarrier {
-  const { book, messenger, registry, prekeys, log } = reach
+function openReach(stack: AsyncDisposableStack, { identity, host }: AskDeps, reach: Reach): SealedCarrier {
+  const { book, messenger, registry, prekeys, mailbox, log } = reach
   const rpc = host.rpc
   const clock = systemClock
   const mayKeep = (owner: string): boolean => book.allowed(owner, 'mailbox') !== undefined
-  const kept = stack.use(openMailboxStore(join(config.folders.data, 'mailbox.db')))
-  const deposits = stack.use(openMailbox({ clock, log, rpc, store: kept, mayKeep }))
+  const deposits = stack.use(openMailbox({ clock, log, rpc, store: mailbox, mayKeep }))
   const routing = stack.use(
     openRouting({
       ...{ clock, log, random: randomBytes, rpc, prekeys, deposits },
       self: { entityId: identity.instance.did, peerId: identity.peerId },
       peers: registry,
       receive: message => messenger.receive(message, { via: 'sealed' }),
-      mayRelay: ({ from }) => from !== undefined && book.allowed(from, 'relay') !== undefined
+      // Who hands it over may be a stranger; whoever is written to may have been granted it as well.
+      mayRelay: ({ from, to }) =>
+        book.grants('*').some(g => g.what === 'relay') || [from, to].some(id => id !== undefined && book.allowed(id, 'relay') !== undefined)
     })
   )
   const mailboxes = (): string[] => book.peers(1000).flatMap(p => (p.isMailbox ? p.peerIds : []))

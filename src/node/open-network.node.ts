@@ -33,7 +33,7 @@ export async function openNetwork(stack: AsyncDisposableStack, config: Config, w
   const gate = new ScopeGate()
   const log = wishes.log.child('net')
   const deps = { clock: systemClock, log, gate }
-  const services = await servicesOf(config, gate, log)
+  const services = await servicesOf(config, gate, log, staysUp)
   const { reachability, relays } = config
   const setting = reachability === 'auto' ? {} : { reachability }
   const open = (listen: readonly string[]) =>
@@ -51,12 +51,13 @@ export async function openNetwork(stack: AsyncDisposableStack, config: Config, w
 
 type Gate = NodeParts['gate']
 
-async function servicesOf(config: Config, gate: Gate, log: Logger) {
+async function servicesOf(config: Config, gate: Gate, log: Logger, staysUp: boolean) {
   const { dhtService } = await import('../discovery/dht.ts')
   const dht = await dhtService({ gate })
   const mdns = config.mdns ? { mdns: await (await import('../discovery/mdns.ts')).mdnsService({ gate, log }) } : {}
   const open = config.public.ipfs ? await (await import('../discovery/public-dht.ts')).publicDhtServices({ gate }) : {}
-  return { dht, ...mdns, ...open }
+  const gossip = staysUp ? { pubsub: await (await import('../messaging/topics-service.ts')).gossipService({ clock: systemClock }) } : {}
+  return { dht, ...mdns, ...open, ...gossip }
 }
 
 function listenOn(config: Config, free: boolean): string[] {

@@ -111,7 +111,7 @@ export class PeerDirectory implements LinkOpener {
   async #entityOf(peerId: string, signal: AbortSignal): Promise<EntityId> {
     const known = this.#deps.registry.knownPeer(peerId)
     if (known) return known.entityId
-    const record = await askForRecord({ clock: systemClock, rpc: this.#deps.host.rpc }, { peerId }, undefined, signal)
+    const record = await askForRecord({ clock: systemClock, rpc: this.#deps.host.rpc }, { peerId }, { sequence: 0 }, signal)
     if (record?.peerId !== peerId) throw unknown(peerId)
     this.#deps.book.observe(record.entityId, { peerId })
     return record.entityId

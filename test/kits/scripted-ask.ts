@@ -62,6 +62,13 @@ export function scriptedAsk(changed: (name: string) => void): T.AskService {
     createGroup: () => change('createGroup', groupView),
     changeGroup: () => change('changeGroup', groupView),
     sendToGroup: () => change('sendToGroup', messageView('out')),
+    agentMessages: async () => [
+      {
+        ...{ id: UUID, from: PEER, fromName: undefined, agentId: PEER, to: undefined, via: 'gossip', topic: '' },
+        ...{ kind: 'announcement', data: { title: 'x' }, sentAt: 1 }
+      }
+    ],
+    say: () => change('say', { id: UUID, recipients: 1 }),
     skills: async () => [skillView],
     serveSkill: () => change('serveSkill', skillView),
     stopSkill: () => change('stopSkill', skillView),

@@ -1,7 +1,7 @@
 /** `kith agent`: programs that work for peers, and tasks for others. */
 import { resolve } from 'node:path'
 import { KithError } from '../../base/errors.ts'
-import type { AskRequest, TaskView } from '../../node/ask-types.ts'
+import type { AgentMessageView, AskRequest, TaskView } from '../../node/ask-types.ts'
 import { collect } from '../arguments.ts'
 import type { Context, Register } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
@@ -43,6 +43,15 @@ export const register: Register = (program, act) => {
     .option('--wait <time>', 'how long to wait', '10m')
     .action(act(ask))
   agent.command('tasks').description('tasks given and received').argument('[id]', 'one of them, whole').action(act(tasks))
+  agent
+    .command('say')
+    .description('say something to all agents that listen, or to one peer')
+    .argument('<text>', 'an announcement; with --kind the members of that kind as JSON')
+    .option('--kind <kind>', 'alliance_proposal, discussion, meme, status_update or announcement')
+    .option('--topic <name>', 'say it to those who listen to this topic')
+    .option('--to <peer>', 'say it to one peer')
+    .action(act(say))
+  agent.command('listen').description('show what agents say, until Ctrl-C').action(act(listen))
   agent.command('cancel').description('cancel a task').argument('<id>').action(act(cancel))
 }
 
@@ -147,11 +156,11 @@ async function requestOf(words: string[], options: AskOptions): Promise<AskReque
   }
 }
 
-function parseInput(text: string): unknown {
+function parseInput(text: string, what = '--input'): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {
-    throw new KithError('USAGE', '--input is not JSON', {}, { cause })
+    throw new KithError('USAGE', `${what} is not JSON`, {}, { cause })
   }
 }
 
@@ -164,6 +173,37 @@ async function tasks(context: Context, id: string | undefined): Promise<undefine
   }
   const views = await session.client.ask.tasks(context.lifetime.signal)
   context.output.result(views, () => (views.length === 0 ? ['No tasks.'] : views.map(taskLine)))
+}
+
+async function say(context: Context, text: string, options: { kind?: string; topic?: string; to?: string }): Promise<undefined> {
+  const isText = options.kind === undefined || (options.kind === 'announcement' && !text.startsWith('{'))
+  const data = isText ? { title: '', text } : (parseInput(text, 'the text') as Record<string, unknown>)
+  await using session = await openSession(context, { serve: false })
+  const { kind = 'announcement', topic, to } = options
+  const request = { kind, data, ...(topic === undefined ? {} : { topic }), ...(to === undefined ? {} : { to }) }
+  const said = await session.client.ask.say(request, context.lifetime.signal)
+  const who =
+    said.recipients === 0 ? 'Nobody who listens is connected now.' : `Handed to ${said.recipients} peer${said.recipients === 1 ? '' : 's'}.`
+  context.output.result(said, () => [who])
+}
+
+async function listen(context: Context): Promise<undefined> {
+  await using session = await openSession(context, { resume: true })
+  const { signal } = context.lifetime
+  const events = await session.client.events({}, signal)
+  for (const m of [...(await session.client.ask.agentMessages(signal))].reverse()) context.output.result(m, () => [talkLine(m)])
+  try {
+    for await (const e of events) if (e.type === 'agent:message') context.output.result(e.message, () => [talkLine(e.message)])
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+}
+
+function talkLine(m: AgentMessageView): string {
+  const who = clean(m.fromName ?? `…${m.from.slice(-8)}`, 60)
+  const agent = m.agentId === m.from ? '' : ` (${clean(m.agentId, 60)})`
+  const where = m.via === 'direct' ? ' to this node' : m.topic ? ` on ${clean(m.topic, 60)}` : ''
+  return `${who}${agent}${where}: ${m.kind} ${clean(JSON.stringify(m.data), 500)}`
 }
 
 async function cancel(context: Context, id: string): Promise<undefined> {
