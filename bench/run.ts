@@ -1,6 +1,6 @@
 /**
  * `npm run bench [-- names…] [--mib 1024] [--runs 5] [--program bundle|src] [--json]`: our figures beside those of the programs people use today, in one run.
- * Names: g1 g2 g3 g4 bittorrent webrtc ed2k stream amule shaped memory scale hashing start flood python-http; all by default. Whole processes over loopback;
+ * Names: g1 g2 g3 g4 bittorrent webrtc ed2k stream amule shaped memory scale hashing start flood messages python-http; all by default. Whole processes over loopback;
  * the variants of a race take turns, each after memory was warmed; the first round is not counted; medians. docs/performance.md says how
  * each row is measured.
  */
@@ -17,6 +17,7 @@ import { killAll, median, type Sample, warm } from './kit.ts'
 import { choose } from './kith.ts'
 import { bittorrent, ed2k, stream, webrtc } from './legs.ts'
 import { messageHttp } from './message-http.ts'
+import { messages } from './messages.ts'
 import { g2, g3 } from './one-seeder.ts'
 import { type Context, judge, type Race } from './race.ts'
 import { scale } from './scale.ts'
@@ -45,6 +46,7 @@ const figures: Record<string, (context: Context, runs: number) => Promise<Figure
   hashing,
   start: starting,
   flood,
+  messages,
   'python-http': messageHttp
 }
 const titles: Record<string, string> = {
@@ -54,6 +56,7 @@ const titles: Record<string, string> = {
   hashing: 'Hashing a file to share it',
   start: 'Starting',
   flood: 'Junk from one peer',
+  messages: 'Messages of 1 KiB between two processes',
   'python-http': 'Messages over HTTP'
 }
 const NAMES = [...Object.keys(races), ...Object.keys(figures)]

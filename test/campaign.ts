@@ -27,6 +27,12 @@ const LONG: readonly Long[] = [
     what: '50 kills of a download over HTTP and 50 over BitTorrent'
   },
   {
+    name: 'messages',
+    file: 'test/faults/messages.test.ts',
+    env: { KITH_KILLS: '60', KITH_CAMPAIGN: '1' },
+    what: 'messengers killed four times at each named moment, and 60 times at random'
+  },
+  {
     name: 'ed2k',
     file: 'test/interop/ed2k.test.ts',
     env: { KITH_ED2K_MIB: '200' },

@@ -5,7 +5,7 @@ import { type MessageType, messageTypeOf } from '../wire/message-types.ts'
 import { checkBody } from '../wire/payloads.ts'
 import { type JsonObject, parseJsonObject } from '../wire/strict-json.ts'
 import type { ChunkReceiver } from './chunk-receiver.ts'
-import { ChunkSender } from './chunk-sender.ts'
+import type { ChunkSender } from './chunk-sender.ts'
 import type { Failpoint } from './failpoints.ts'
 import { MAX_MESSAGE_BODY_BYTES } from './limits.ts'
 import { INTERNAL_TYPES } from './outbox.ts'
@@ -14,6 +14,7 @@ import type { EntityId } from './types.ts'
 
 export interface ChunkExchangeDeps {
   readonly from: EntityId
+  readonly sender: ChunkSender
   readonly receiver: ChunkReceiver
   readonly failpoint: Failpoint
   readonly hasReceived: (id: string) => boolean
@@ -26,13 +27,14 @@ export interface WholeMessage {
   readonly id: string
   readonly type: MessageType
   readonly body: JsonObject
+  /** Of the whole payload. */
+  readonly bytes: number
 }
 
 /** A message with its id around it. */
 const MAX_PAYLOAD_BYTES = MAX_MESSAGE_BODY_BYTES + 1024
 
 export class ChunkExchange {
-  readonly sender: ChunkSender = new ChunkSender()
   readonly #deps: ChunkExchangeDeps
 
   constructor(deps: ChunkExchangeDeps) {
@@ -46,7 +48,7 @@ export class ChunkExchange {
     if (chunk.kind === 'init') this.#announced(chunk)
     else if (chunk.kind === 'part') return this.#part(chunk)
     else {
-      const over = this.sender.onAnswer(chunk, now)
+      const over = this.#deps.sender.onAnswer(chunk, now)
       if (over) this.#deps.onOver(over.message, over.isDelivered)
     }
     return undefined
@@ -82,5 +84,5 @@ function readWhole(id: string, name: string, payload: Uint8Array): WholeMessage 
   const { message_id: inside, ...body } = parseJsonObject(payload, { maxBytes: MAX_PAYLOAD_BYTES })
   if (inside !== id) throw new KithError('BAD_PAYLOAD', 'the whole message has another id than its transfer')
   checkBody(type, body, payload.length)
-  return { id, type, body }
+  return { id, type, body, bytes: payload.length }
 }

@@ -4,7 +4,6 @@
  * Spec: docs/wire/message.md §4 (chunk)
  */
 import { sha256 } from '#hash'
-import { KithError } from '../base/errors.ts'
 import { type ChunkPayload, chunkBody } from '../wire/chunk-payloads.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
 import { MAX_TRANSFERS_PER_LINK, MESSAGE_CHUNK_BYTES, PARTIAL_IDLE_MS } from './limits.ts'
@@ -80,11 +79,10 @@ export class ChunkSender {
     return transfer?.message
   }
 
-  /** @throws PEER_SILENT when the receiver says nothing for too long @returns when to look again */
-  check(now: number): number {
+  /** When the receiver of one will have said nothing for too long. */
+  due(): number {
     let due = Number.POSITIVE_INFINITY
     for (const { touchedAt } of this.#transfers.values()) due = Math.min(due, touchedAt + PARTIAL_IDLE_MS)
-    if (due <= now) throw new KithError('PEER_SILENT', 'the peer does not go on with a large message')
     return due
   }
 

@@ -176,6 +176,12 @@ export class Delivery implements AsyncDisposable {
     else if (this.#opening < MAX_OPENING) this.#track(this.#open(peer))
   }
 
+  /** Makes a new session for a link that lives: on a link of its own, which takes the place of the old one. */
+  #renew(peer: Peer): void {
+    const mayOpen = !peer.opening && !this.#closing.signal.aborted && this.#deps.clock.monotonic() >= peer.retryAt
+    if (mayOpen) this.#track(this.#open(peer))
+  }
+
   async #open(peer: Peer): Promise<void> {
     const stop = new AbortController()
     peer.opening = stop
@@ -203,8 +209,12 @@ export class Delivery implements AsyncDisposable {
   }
 
   #notOpened(peer: Peer, error: unknown): void {
-    // Our own, or the other side's link came first.
-    if (this.#closing.signal.aborted || peer.link) return
+    if (this.#closing.signal.aborted) return
+    if (peer.link) {
+      // The other side's came first, or a worn session is used for a while longer.
+      peer.retryAt = this.#deps.clock.monotonic() + RETRY_MS
+      return
+    }
     peer.failures++
     peer.lastError = error instanceof KithError ? error : new KithError('PEER_UNREACHABLE', textOf(error), {}, { cause: error })
     this.#deps.log.debug('peer not reached', { peer: peer.id, code: peer.lastError.code, failures: peer.failures })
@@ -298,6 +308,7 @@ export class Delivery implements AsyncDisposable {
       ...{ clock, log, guard, failpoint, queue: peer.queue, figures: peer.figures },
       onSent: m => outbox.onTheWay(peer.id, m),
       onDelivered: all => outbox.delivered(peer.id, all),
+      onWorn: () => this.#renew(peer),
       onReceipt: ids => outbox.receipt(peer.id, ids),
       chunks: this.#deps.chunks,
       hasReceived: id => this.#deps.store.hasReceived(peer.id, id),

@@ -1,9 +1,11 @@
 /**
- * Many writes, one transaction: whoever wants something durable while a commit runs, or right after one, shares the next. When nothing else
- * goes on a commit begins at once; under load commits take at most a quarter of the time.
+ * Many writes, one transaction: whoever wants something durable while a commit runs, or right after one, shares the next. When little goes
+ * on a commit begins at once; the more was in the last one, the longer the next collects, up to an eighth of the time for commits.
  */
 
-const REST_PER_COMMIT = 3
+/** Pause after a commit, in times of what it took, for so many writes in it; and at most. */
+const WRITES_PER_REST = 8
+const MAX_RESTS = 7
 /** Timers are not finer than this. */
 const TIMER_MS = 0.5
 const MAX_REST_MS = 10
@@ -41,7 +43,7 @@ export class GroupCommit {
     const begun = performance.now()
     this.#commit(items)
     const ended = performance.now()
-    this.#nextAt = ended + Math.min(MAX_REST_MS, REST_PER_COMMIT * (ended - begun))
+    this.#nextAt = ended + Math.min(MAX_REST_MS, (ended - begun) * Math.min(MAX_RESTS, items.length / WRITES_PER_REST))
   }
 
   #schedule(): void {

@@ -89,16 +89,24 @@ const OUT =
   'SELECT seq, o.id, did, type, lane, state, bytes, created, expires, changed, attempts, code, reason FROM outbox o JOIN entities e ON e.id = o.peer'
 const IN = 'SELECT seq, i.id, did, type, lane, sent, received, via, body FROM inbox i JOIN entities e ON e.id = i.peer'
 
+export interface MessageStoreOptions {
+  /**
+   * `volatile`: received messages are not written. What handlers cannot take at once is lost, and so is what they have not finished when the
+   * process ends. Only for messages that are worth nothing later. Default: durable.
+   */
+  readonly inbox?: 'durable' | 'volatile'
+}
+
 export interface MessageStoreDeps {
   /** 32 bytes, of this home alone, for bodies at rest. */
   readonly storageKey: Uint8Array
 }
 
 /** Opens or creates messages.db. @throws STORE_CORRUPT (also when the key is not the one it was written with), STORE_NEWER, STORE_READ_ONLY, DISK_FULL */
-export function openMessageStore(path: string, deps: MessageStoreDeps): SqliteMessageStore {
+export function openMessageStore(path: string, deps: MessageStoreDeps, options: MessageStoreOptions = {}): SqliteMessageStore {
   const db = openSqlite(path, { migrations: [SCHEMA] })
   try {
-    return new SqliteMessageStore(db, deps)
+    return new SqliteMessageStore(db, deps, options)
   } catch (error) {
     db[Symbol.dispose]()
     throw error
@@ -112,12 +120,15 @@ export class SqliteMessageStore implements MessageStore {
   readonly #group: GroupCommit
   /** Row numbers of entities, which are few. */
   readonly #peers = new Map<EntityId, number>()
+  /** Ids of what was received, the oldest forgotten first, when the inbox is not written. */
+  readonly #volatile: Set<string> | undefined
   #isClosed = false
   /** Rows are numbered here, so that nobody has to ask for the number of a new one. */
   #outSeq: number
   #inSeq: number
 
-  constructor(db: Sqlite, deps: MessageStoreDeps) {
+  constructor(db: Sqlite, deps: MessageStoreDeps, options: MessageStoreOptions = {}) {
+    if (options.inbox === 'volatile') this.#volatile = new Set()
     this.#db = db
     this.nonces = new SqliteNonces(db)
     this.#bodies = new Bodies(deps.storageKey)
@@ -188,6 +199,7 @@ export class SqliteMessageStore implements MessageStore {
   }
 
   addReceived(m: IncomingMessage): number | undefined {
+    if (this.#volatile) return this.#isNew(`${m.from} ${m.id}`, this.#volatile) ? ++this.#inSeq : undefined
     const id = uuidToBytes(m.id)
     const { changes } = this.#db.run(
       'INSERT OR IGNORE INTO inbox (seq, peer, id, type, lane, sent, received, via, done, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)',
@@ -196,7 +208,14 @@ export class SqliteMessageStore implements MessageStore {
     )
     return changes === 0 ? undefined : this.#inSeq
   }
+  #isNew(key: string, ids: Set<string>): boolean {
+    if (ids.has(key)) return false
+    ids.add(key)
+    if (ids.size > MAX_INBOX) for (const oldest of ids) return ids.delete(oldest)
+    return true
+  }
   setDone(seq: number): void {
+    if (this.#volatile) return
     this.#db.run('UPDATE inbox SET done = 1 WHERE seq = ?', seq)
   }
   undone(type: MessageType, after: number, limit: number): ReceivedRow[] {

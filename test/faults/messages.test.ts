@@ -6,13 +6,22 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import test from 'node:test'
 import { type FailpointName, failpointNames, type PlantedBug } from '../../src/messaging/failpoints.ts'
 import { tempFolder } from '../kits/messaging.ts'
+import type { ChildSettings } from '../kits/messaging-child.ts'
 import { isDisliked, linesOf, type PairSettings } from '../kits/messaging-pair.ts'
+import { Process } from '../kits/process.ts'
+import { seededRandom } from '../kits/random.ts'
+import { eventually } from '../kits/transfer-doubles.ts'
 
+const CHILD = join(import.meta.dirname, '..', 'kits', 'messaging-child.ts')
 const PAIR = join(import.meta.dirname, '..', 'kits', 'messaging-pair.ts')
+/** Random kills of two processes. */
+const KILLS = Number(process.env['KITH_KILLS'] ?? 3)
 const TIMES = process.env['KITH_CAMPAIGN'] === '1' ? [1, 2, 5, 17] : [1]
 /** Those that need an unreachable recipient; messenger.test.ts covers them. */
 const ELSEWHERE: ReadonlySet<FailpointName> = new Set(['failed:committed', 'relayed:before', 'relayed:committed'])
@@ -96,4 +105,55 @@ for (const [plantedBug, moments] of [
     await run({ folder: folder.path, ids, plantedBug })
     assert.notEqual(findings(folder.path, ids).length, 0)
   })
+}
+
+test('two processes over libp2p, killed at random while messages flow: each has its effect once', async t => {
+  using folder = tempFolder()
+  const random = seededRandom(t)
+  const address = `/ip4/127.0.0.1/tcp/${await freePort()}`
+  const children = new Set<Process>()
+  t.after(() => Promise.all([...children].map(c => c.destroy())))
+  const start = (settings: Omit<ChildSettings, 'folder' | 'size'>): Process => {
+    const child = new Process(CHILD, folder.path, [JSON.stringify({ ...settings, folder: folder.path, size: 700 })])
+    children.add(child)
+    return child
+  }
+  const receive = (): Process => start({ name: 'receiver', listen: address })
+  let receiver = receive()
+  const { id, peerId } = (await receiver.line('ready')) as { id: string; peerId: string }
+  const to = { id, peerId, address }
+  const ids: string[] = []
+  const send = (): Process => start({ name: 'sender', listen: '/ip4/127.0.0.1/tcp/0', to, ids })
+  for (let i = 0; i < KILLS; i++) {
+    ids.push(...Array.from({ length: 200 }, () => randomUUID()))
+    const sender = send()
+    await sender.line('ready')
+    const effects = linesOf(join(folder.path, 'receiver.effects')).length
+    // Somewhere in the stream, by count: time means nothing on a busy machine.
+    const at = effects + Math.floor(random() * 150)
+    await eventually('messages flow', () => linesOf(join(folder.path, 'receiver.effects')).length >= at, DEADLINE_MS)
+    const killsSender = random() < 0.5
+    await sender.destroy()
+    children.delete(sender)
+    if (killsSender) continue
+    await receiver.destroy()
+    children.delete(receiver)
+    receiver = receive()
+    await receiver.line('ready')
+  }
+  await send().line('delivered')
+  const effects = linesOf(join(folder.path, 'receiver.effects'))
+  const again = effects.filter(l => l.startsWith('again'))
+  assert.deepEqual(again, [], 'acted on again')
+  assert.deepEqual(new Set(effects), new Set(ids))
+  assert.equal(effects.length, ids.length, 'an effect twice')
+})
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
 }

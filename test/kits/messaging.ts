@@ -7,6 +7,7 @@ import { ed25519PublicKey, openSigner, randomBytes } from '#crypto'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { KithError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/log.ts'
+import type { Channels } from '../../src/messaging/channel.ts'
 import { memoryLinkPair, type Tamper } from '../../src/messaging/link-memory.ts'
 import { openMessageStore } from '../../src/messaging/message-store.node.ts'
 import { type MessengerDeps, type OpenMessenger, openMessenger } from '../../src/messaging/messenger.ts'
@@ -51,6 +52,8 @@ export class MemoryNetwork {
   isUp = true
   tamper: Tamper | undefined
   dials = 0
+  /** Stands between delivery and the sessions of peers that are opened next. */
+  wrap: (channels: Channels) => Channels = channels => channels
   readonly clock: Clock
 
   constructor(clock: Clock = systemClock) {
@@ -63,7 +66,7 @@ export class MemoryNetwork {
     const sessions = openSessions({ clock, random: pooledRandom(randomBytes), self, network: NETWORK })
     const store = openMessageStore(join(folder, name, 'messages.db'), { storageKey: seedOf(`${name} storage`) })
     const deps: MessengerDeps = {
-      ...{ clock, random: randomBytes, log: silentLogger, store, self, channels: sessionChannels(sessions) },
+      ...{ clock, random: randomBytes, log: silentLogger, store, self, channels: this.wrap(sessionChannels(sessions)) },
       opener: { open: async to => this.#link(self.entityId, to) },
       ...options
     }
@@ -84,7 +87,7 @@ export class MemoryNetwork {
     this.dials++
     const other = this.#peers.get(to)
     if (!this.isUp || !other) throw new KithError('PEER_UNREACHABLE', 'nobody there')
-    const [ours, theirs] = memoryLinkPair({ peerId: to }, { peerId: from }, this.tamper)
+    const [ours, theirs] = memoryLinkPair({ peerId: to }, { peerId: from }, (frame, end) => this.tamper?.(frame, end) ?? [frame])
     void other.accept(theirs)
     return ours
   }
