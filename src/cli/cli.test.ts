@@ -16,7 +16,7 @@ test('a node in the foreground serves all other commands of its home, and ends c
   const up = new Process(KITH, home, ['up', '--json', '--port', '0'])
   t.after(() => up.kill('SIGKILL'))
   const ready = await up.line('ready')
-  assert.deepEqual(Object.keys(ready).sort(), ['addresses', 'api', 'home', 'peerId', 'ready'])
+  assert.deepEqual(Object.keys(ready).sort(), ['addresses', 'api', 'entityId', 'home', 'peerId', 'ready'])
   assert.match(String(ready['api']), /^http:\/\/127\.0\.0\.1:\d+$/)
   assert.equal(ready['home'], home)
   assert.equal(statSync(join(home, 'state/api.json')).mode & 0o777, 0o600)

@@ -26,7 +26,7 @@ async function byEveryAddress(t: TestContext): Promise<void> {
   const file = lab.file('some file.bin', SIZE)
   const id = sha256OfFile(file)
   const a = await lab.ready('a', 'up')
-  assert.deepEqual(Object.keys(a.ready).sort(), ['addresses', 'api', 'home', 'peerId', 'ready'])
+  assert.deepEqual(Object.keys(a.ready).sort(), ['addresses', 'api', 'entityId', 'home', 'messages', 'peerId', 'ready'])
   const b = await lab.ready('b', 'up', '--bootstrap', a.ready.addresses[0]!)
 
   const shared = await lab.client('a', 'share', file)

@@ -105,11 +105,14 @@ const limitOf = (text: string): number => Math.min(1000, Math.max(1, Number.pars
 
 const nameOf = (m: MessageView): string => clean(m.peerName ?? m.group ?? `…${m.peer.slice(-8)}`, 60)
 
+/** What was sent is not kept after it has gone. */
+const withoutText = (type: string): string => (type === 'agent_message' ? '[a text]' : `[${clean(type, 40)}]`)
+
 /** One line: when, who, what. */
 export function lineOf(m: MessageView): string {
   const when = new Date(m.createdAt).toISOString().slice(0, 16).replace('T', ' ')
   const who = m.group === undefined ? nameOf(m) : `${nameOf(m)} in ${clean(m.group, 40)}`
-  const what = m.text === undefined ? `[${clean(m.type, 40)}]` : clean(m.text, 2000)
+  const what = m.text === undefined ? withoutText(m.type) : clean(m.text, 2000)
   const state = m.direction === 'out' ? `  (${m.state}${m.reason ? `: ${clean(m.reason.code, 60)}` : ''}, ${m.id})` : ''
   return `${when}  ${m.direction === 'in' ? 'from' : 'to'} ${who}: ${what}${state}`
 }

@@ -24,10 +24,11 @@ async function up(context: Context): Promise<undefined> {
     throw new KithError('ALREADY_RUNNING', `a node runs for this home already: ${await session.apiUrl()}`, {}, { hint: 'kith status' })
   }
   const ready = await readyOf(session)
-  const shares = await session.client.shares()
-  context.output.result(ready, () => [
+  const [shares, self] = await Promise.all([session.client.shares(), session.client.ask.self()])
+  context.output.result({ ...ready, entityId: self.entityId, ...(self.url === undefined ? {} : { messages: self.url }) }, () => [
     `Node ${ready.peerId}`,
     ...ready.addresses.map(a => `  ${a}`),
+    `Messages to ${self.entityId}${self.url === undefined ? '' : `, or POST ${self.url}/message`}`,
     `API ${ready.api}, home ${ready.home}`,
     shares.length === 0 ? 'Nothing is shared yet: kith share FILE' : `Seeding ${shares.length} file${shares.length === 1 ? '' : 's'}.`,
     'Press Ctrl-C to stop.'
