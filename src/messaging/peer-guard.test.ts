@@ -41,10 +41,11 @@ const times = (n: number, work: () => string | undefined): number => [...Array(n
 
 test('each type has its share, and a wake-up comes once a minute (threats TA3)', () =>
   withGuard((guard, _book, clock) => {
-    const admit = (type: MessageType, who = PEER): string | undefined => guard.admit(from(who), type, 100)
-    const got = Object.fromEntries(
-      (['handshake', 'heartbeat', 'task_delegate', 'discovery', 'wake_up'] as const).map(t => [t, times(500, () => admit(t))])
-    )
+    const types = ['handshake', 'heartbeat', 'task_delegate', 'discovery', 'wake_up'] as const
+    // Somebody else for each: who is refused so often is banned.
+    const who = (type: MessageType): string => did(100 + Object.keys(MESSAGE_TYPES).indexOf(type))
+    const admit = (type: MessageType, by = who(type)): string | undefined => guard.admit(from(by), type, 100)
+    const got = Object.fromEntries(types.map(t => [t, times(500, () => admit(t))]))
     assert.deepEqual(got, { handshake: 10, heartbeat: 120, task_delegate: 60, discovery: 20, wake_up: 1 })
     clock.at += 60_000
     const later = Object.fromEntries((['heartbeat', 'task_delegate', 'wake_up'] as const).map(t => [t, times(500, () => admit(t))]))

@@ -50,9 +50,10 @@ export class PeerGuard implements Guard {
   }
 
   admit(from: Origin, type: MessageType | undefined, bytes: number): string | undefined {
-    if (type !== undefined) return this.#admitType(from, type)
     const subjects = subjectsOf(from)
     for (const subject of subjects) if (this.#deps.scores.isBanned(subject)) return 'BANNED'
+    // What came over HTTP or sealed is asked about only here, once its sender is proved.
+    if (type !== undefined) return this.#admitType(from, type)
     const name = nameOf(subjects[0]!)
     const isFree =
       from.entityId === undefined ? this.#strangers.tryTake(name) : this.#frames.tryTake(name) && this.#bytes.tryTake(name, bytes)

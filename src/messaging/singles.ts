@@ -61,9 +61,11 @@ export class Singles {
   /** @throws the codes of readSingleMessage, REPLAY_DETECTED, a code of the guard, DISK_FULL */
   async receive(bytes: Uint8Array, { via, address }: ReceiveContext): Promise<void> {
     const { guard, outbox } = this.#deps
-    const stranger = { entityId: undefined, peerId: undefined, address }
-    admit(guard.admit(stranger, undefined, bytes.length))
+    // What was sealed has no address of its own: the limits for whoever handed it over were asked before it was opened (routing.ts).
+    if (via === 'http') admit(guard.admit({ entityId: undefined, peerId: undefined, address }, undefined, bytes.length))
     const message = await readSingleMessage(this.#deps, bytes, via)
+    // What somebody repeats of a sender must not count against that sender.
+    if (via === 'http') this.#replays.check(message.from, message.nonce, message.sentAt)
     const origin = { entityId: message.from, peerId: undefined, address }
     admit(guard.admit(origin, message.type, bytes.length))
     if (message.type === 'ack') return outbox.receipt(message.from, readAck(message.body).receipts)
@@ -82,7 +84,6 @@ export class Singles {
     if (id === undefined) throw new KithError('BAD_PAYLOAD', 'the message has no message_id')
     const { inbox, clock } = this.#deps
     if (!inbox.hasRoom) await inbox.room()
-    if (via === 'http') this.#replays.check(from, nonce, sentAt)
     const incoming = { id, from, type, body, priority: MESSAGE_TYPES[type], sentAt, receivedAt: clock.now(), via }
     const within = via === 'http' ? () => this.#replays.record(from, nonce, sentAt) : undefined
     await new Promise<void>((resolve, reject) =>

@@ -1,0 +1,70 @@
+/** Messages without a session, as strangers and banned peers send them, against the guard that a node has. */
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { randomBytes } from '#crypto'
+import { MemoryNetwork, note, selfOf, type TestPeer, tempFolder } from '../../test/kits/messaging.ts'
+import { utf8 } from '../base/bytes.ts'
+import { systemClock } from '../base/clock.ts'
+import { codeOf } from '../base/errors.ts'
+import { silentLogger } from '../base/log.ts'
+import { openPeerBook } from '../trust/peer-book.node.ts'
+import type { PeerBook } from '../trust/types.ts'
+import type { MessageType } from '../wire/message-types.ts'
+import type { JsonObject } from '../wire/strict-json.ts'
+import { FREE_REFUSALS } from './limits.ts'
+import { PeerGuard } from './peer-guard.ts'
+import { writeSingleMessage } from './single-message.ts'
+import type { ReceiveContext } from './singles.ts'
+import { newUuid } from './uuid.ts'
+
+const ADDRESS = '192.0.2.7'
+
+async function withPeer(work: (peer: TestPeer, book: PeerBook) => Promise<void>): Promise<void> {
+  using folder = tempFolder()
+  await using book = openPeerBook({ clock: systemClock, log: silentLogger }, `${folder.path}/peers.db`)
+  const guard = new PeerGuard({ clock: systemClock, scores: book.scores, isTrusted: () => false })
+  await using peer = await new MemoryNetwork().open(folder.path, 'peer', { guard })
+  await work(peer, book)
+}
+
+async function written(
+  from: string,
+  to: string,
+  type: MessageType = 'agent_message',
+  body: JsonObject = note('hello')
+): Promise<Uint8Array> {
+  const deps = { clock: systemClock, random: randomBytes, self: await selfOf(from) }
+  return writeSingleMessage(deps, to, type, utf8(JSON.stringify({ message_id: newUuid(), ...body })))
+}
+const receive = (peer: TestPeer, bytes: Uint8Array, how: ReceiveContext): Promise<string> =>
+  peer.messenger.receive(bytes, how).then(() => 'taken', codeOf)
+
+test('a banned peer is not heard, whether its message came over HTTP or sealed', () =>
+  withPeer(async (peer, book) => {
+    book.scores.ban((await selfOf('banned')).entityId)
+    for (const how of [{ via: 'http', address: ADDRESS }, { via: 'sealed' }] as const) {
+      assert.equal(await receive(peer, await written('banned', peer.id), how), 'BANNED')
+      assert.equal(await receive(peer, await written('honest', peer.id), how), 'taken')
+    }
+    assert.equal(peer.messenger.inbox().length, 2)
+  }))
+
+test('a flood of sealed junk does not keep sealed messages of others out', () =>
+  withPeer(async peer => {
+    for (let i = 0; i < 2 * FREE_REFUSALS; i++) await receive(peer, utf8('{}'), { via: 'sealed' })
+    const codes = []
+    for (let i = 0; i < 100; i++) codes.push(await receive(peer, await written('honest', peer.id), { via: 'sealed' }))
+    assert.deepEqual([...new Set(codes)], ['taken'])
+  }))
+
+test('who repeats what a peer sent over HTTP does not use up what that peer may send, nor its score', () =>
+  withPeer(async (peer, book) => {
+    const { entityId } = await selfOf('honest')
+    const overheard = await written('honest', peer.id, 'wake_up', {})
+    assert.equal(await receive(peer, overheard, { via: 'http', address: ADDRESS }), 'taken')
+    const codes = new Set<string>()
+    for (let i = 0; i < FREE_REFUSALS + 100; i++)
+      codes.add(await receive(peer, overheard, { via: 'http', address: `10.${i >> 8}.${i & 255}.1` }))
+    assert.deepEqual([...codes], ['REPLAY_DETECTED'])
+    assert.equal(book.scores.view({ entityId }).score, 0)
+  }))
