@@ -45,6 +45,9 @@ interface Total {
   bytes: number
 }
 
+/** Errors that wait for one peer, and what may wait in all beside them: who does not fetch them takes no room from the user's messages. */
+const MAX_ANSWERS_PER_PEER = MAX_WAITING_PER_PEER / 10
+const MAX_WAITING_BESIDE_ANSWERS = MAX_WAITING / 2
 /** Rows that are expired in one transaction. */
 const EXPIRE_AT_ONCE = 500
 
@@ -87,8 +90,9 @@ export class Outbox {
     }
   }
 
-  /** Stores a message inside a transaction that runs already. @returns what is to be done when that is durable */
+  /** Stores an answer inside a transaction that runs already, or drops it when many wait. @returns what is to be done when that is durable */
   addWithin(message: OutgoingMessage): () => void {
+    if (this.waitingFor(message.to).messages >= MAX_ANSWERS_PER_PEER || this.#all.messages >= MAX_WAITING_BESIDE_ANSWERS) return () => {}
     const row = this.#check(message, newUuid())
     const seq = this.#deps.store.addOutgoing(row)
     return () => {

@@ -3,15 +3,16 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { randomBytes } from '#crypto'
 import { MemoryNetwork, note, selfOf, type TestPeer, tempFolder } from '../../test/kits/messaging.ts'
+import { eventually } from '../../test/kits/transfer-doubles.ts'
 import { utf8 } from '../base/bytes.ts'
 import { systemClock } from '../base/clock.ts'
-import { codeOf } from '../base/errors.ts'
+import { codeOf, KithError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
 import { openPeerBook } from '../trust/peer-book.node.ts'
 import type { PeerBook } from '../trust/types.ts'
 import type { MessageType } from '../wire/message-types.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
-import { FREE_REFUSALS } from './limits.ts'
+import { FREE_REFUSALS, MAX_WAITING_PER_PEER } from './limits.ts'
 import { PeerGuard } from './peer-guard.ts'
 import { writeSingleMessage } from './single-message.ts'
 import type { ReceiveContext } from './singles.ts'
@@ -67,4 +68,20 @@ test('who repeats what a peer sent over HTTP does not use up what that peer may 
       codes.add(await receive(peer, overheard, { via: 'http', address: `10.${i >> 8}.${i & 255}.1` }))
     assert.deepEqual([...codes], ['REPLAY_DETECTED'])
     assert.equal(book.scores.view({ entityId }).score, 0)
+  }))
+
+test('who sends what is refused and fetches no answers leaves room for the messages of the user', () =>
+  withPeer(async peer => {
+    const most = MAX_WAITING_PER_PEER / 10
+    let handled = 0
+    peer.messenger.handle('agent_message', async () => {
+      handled++
+      throw new KithError('NOT_AUTHORISED', 'not for you')
+    })
+    const sent = await Promise.all(Array.from({ length: most + 300 }, () => written('stranger', peer.id)))
+    await Promise.all(sent.map(bytes => receive(peer, bytes, { via: 'sealed' })))
+    await eventually('all handled', () => handled === sent.length)
+    await peer.messenger.send({ to: (await selfOf('friend')).entityId, type: 'agent_message', body: note('hello') })
+    const { length } = peer.messenger.outbox(2 * most).filter(m => m.type === 'error')
+    assert.ok(length >= most && length < most + 100, `${length} errors wait`)
   }))
