@@ -2,9 +2,8 @@
  * One messenger in a process of its own, over libp2p on loopback: `node messaging-child.ts '<settings as JSON>'`. Prints JSON lines. It ends
  * itself at a failpoint, and goes on where it was killed when it is started again with the same folder.
  */
-import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { randomBytes } from '#crypto'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
@@ -18,6 +17,7 @@ import { ScopeGate } from '../../src/net/scope-gate.ts'
 import { pooledRandom } from '../../src/platform/random-pool.ts'
 import { openSessions } from '../../src/session/sessions.ts'
 import { NETWORK, note, peerSeedOf, seedOf, selfOf } from './messaging.ts'
+import { linesOf, undone } from './messaging-pair.ts'
 
 export interface ChildSettings {
   readonly folder: string
@@ -39,15 +39,7 @@ const say = (line: Record<string, unknown>): void => void process.stdout.write(`
 const { folder, name, to } = settings
 const database = join(folder, name, 'messages.db')
 
-/** Ids of messages that a handler has to be given again after a restart. */
-function undone(): Set<string> {
-  if (!existsSync(database)) return new Set()
-  const db = new DatabaseSync(database)
-  const rows = db.prepare('SELECT id FROM inbox WHERE done = 0').all() as { id: Uint8Array }[]
-  db.close()
-  return new Set(rows.map(r => Buffer.from(r.id).toString('hex')))
-}
-const pending = undone()
+const pending = undone(database)
 
 let reached = 0
 const failpoint = (at: FailpointName): void => {
@@ -75,7 +67,7 @@ stack.use(handleMessageStreams(host.streams, link => messenger.accept(link)))
 
 // What the handler has done: one line for each message. It can tell a repetition by the id.
 const effects = join(folder, `${name}.effects`)
-const known = new Set(existsSync(effects) ? readFileSync(effects, 'utf8').split('\n') : [])
+const known = new Set(linesOf(effects))
 messenger.handle('agent_message', async message => {
   const again = known.has(message.id)
   // After a crash between the handler and its mark it has to run again; at no other time.

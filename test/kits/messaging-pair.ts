@@ -27,8 +27,10 @@ const isLarge = (id: string): boolean => id.endsWith('c')
 export const isDisliked = (id: string): boolean => id.endsWith('d')
 const bodyOf = (id: string): ReturnType<typeof note> => note(isLarge(id) ? 'x'.repeat(300_000) : isDisliked(id) ? 'no' : 'y'.repeat(100))
 
+const QUIET_MS = 2000
+
 /** Ids in the inbox of which a handler has not been heard of: it has to run again. */
-function undone(path: string): Set<string> {
+export function undone(path: string): Set<string> {
   if (!existsSync(path)) return new Set()
   const db = new DatabaseSync(path)
   const rows = db.prepare('SELECT id FROM inbox WHERE done = 0').all() as { id: Uint8Array }[]
@@ -51,7 +53,7 @@ function act(bob: OpenMessenger, folder: string): void {
   })
 }
 
-if (process.argv[2] !== undefined) await run(JSON.parse(process.argv[2]) as PairSettings)
+if (import.meta.main) await run(JSON.parse(process.argv[2] ?? '{}') as PairSettings)
 
 async function run({ folder, ids, failpoint: at, plantedBug }: PairSettings): Promise<void> {
   let reached = 0
@@ -69,7 +71,17 @@ async function run({ folder, ids, failpoint: at, plantedBug }: PairSettings): Pr
     if (m.state === 'delivered') appendFileSync(ends, `${m.id}\n`)
   })
   await Promise.all(ids.map(id => alice.messenger.send({ to: bob.id, type: 'agent_message', body: bodyOf(id), id })))
+  // A planted bug loses messages: then it is over when nothing more happens.
+  let seen = 0
+  let quietSince = performance.now()
+  const isQuiet = (): boolean => {
+    const effects = linesOf(join(folder, 'effects')).length
+    if (effects !== seen) quietSince = performance.now()
+    seen = effects
+    return performance.now() - quietSince > QUIET_MS
+  }
   const isOver = (): boolean => {
+    if (plantedBug && isQuiet() && ids.every(id => alice.messenger.sent(id)?.state === 'delivered')) return true
     const errors = new Set(linesOf(join(folder, 'errors')))
     return ids.every(id => alice.messenger.sent(id)?.state === 'delivered' && (!isDisliked(id) || errors.has(id)))
   }
