@@ -31,6 +31,7 @@ export const messageView: z.ZodType = z.strictObject({
   type: z.string(),
   text: z.string().optional(),
   body: z.record(z.string(), z.unknown()),
+  file: z.strictObject({ link: z.string(), name: z.string(), size: z.number() }).optional(),
   state: z.enum(['received', 'waiting', 'sent', 'relayed', 'delivered', 'failed']),
   reason: reason.optional(),
   group: z.string().optional(),
@@ -40,7 +41,8 @@ export const messageView: z.ZodType = z.strictObject({
 
 export const sendMessageRequest: z.ZodType<T.SendMessageRequest> = z.strictObject({
   to: peer,
-  text: text.min(1),
+  text,
+  file: z.exactOptional(path),
   id: z.exactOptional(uuid),
   ttlMs: z.exactOptional(z.int().positive().max(limits.MAX_TTL_MS))
 })

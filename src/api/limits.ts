@@ -39,7 +39,7 @@ export const MAX_PASSPHRASE_CHARS = 1024
 export const MAX_ID_CHARS = 4096
 /** Characters of a peer's name or address; of a text; of a name; and how many of each thing one request may hold. */
 export const MAX_PEER_CHARS = 1024
-export const MAX_TEXT_CHARS: number = 8 * 1024 * 1024
+export const MAX_TEXT_CHARS: number = 10 * 1024 * 1024
 export const MAX_NAME_CHARS = 256
 export const MAX_LISTED = 1000
 export const MAX_GROUP_CHANGE = 256

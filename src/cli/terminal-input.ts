@@ -20,7 +20,7 @@ export async function readStdinLine(): Promise<string> {
 }
 
 /** Bytes of a text on stdin: the longest message. */
-const MAX_TEXT_BYTES = 8 * 1024 * 1024
+const MAX_TEXT_BYTES = 10 * 1024 * 1024
 
 /** All of stdin as text. @throws USAGE when it is empty, too long, or not UTF-8 */
 export async function readStdinText(): Promise<string> {
@@ -30,7 +30,7 @@ export async function readStdinText(): Promise<string> {
     parts.push(part as Buffer)
     size += (part as Buffer).length
     if (size > MAX_TEXT_BYTES)
-      throw new KithError('USAGE', 'that text is longer than 8 MiB', {}, { hint: 'share it as a file: kith share FILE' })
+      throw new KithError('USAGE', 'that text is longer than 10 MiB', {}, { hint: 'share it as a file: kith share FILE' })
   }
   const bytes = Buffer.concat(parts)
   let text: string

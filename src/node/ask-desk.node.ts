@@ -1,5 +1,6 @@
 /** AskService of a running node: what users type becomes entities, and what the parts say becomes views. */
-import type { TaskView as OwnTask } from '../agents/types.ts'
+import type { TaskView as OwnTask, TaskFiles } from '../agents/types.ts'
+import { utf8 } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
 import type { EntityId, IncomingMessage, SentMessage } from '../messaging/types.ts'
 import { verificationWords } from '../session/fingerprint.ts'
@@ -13,7 +14,11 @@ import type { SkillDesk } from './skill-desk.node.ts'
 const RESOLVE_MS = 15_000
 const LISTED = 200
 
+/** Longer texts go as files: a message with all its spellings has to stay below 8 MiB. */
+const MAX_INLINE_BYTES = 6 * 1024 * 1024
+
 export interface AskDesks {
+  readonly files: TaskFiles
   readonly parts: AskParts
   readonly groups: GroupDesk
   readonly skills: SkillDesk
@@ -25,13 +30,15 @@ export class AskDesk implements T.AskService {
   readonly #groups: GroupDesk
   readonly #skills: SkillDesk
   readonly #talk: AgentTalk
+  readonly #files: TaskFiles
   readonly #self: EntityId
 
-  constructor({ parts, groups, skills, talk }: AskDesks, emit: (event: T.AskEvent) => void, closing: AbortSignal) {
+  constructor({ parts, groups, skills, talk, files }: AskDesks, emit: (event: T.AskEvent) => void, closing: AbortSignal) {
     this.#parts = parts
     this.#groups = groups
     this.#skills = skills
     this.#talk = talk
+    this.#files = files
     this.#self = parts.messenger.self
     const { events } = parts.messenger
     events.on(
@@ -51,19 +58,26 @@ export class AskDesk implements T.AskService {
   }
 
   async self(): Promise<{ readonly entityId: string; readonly url: string | undefined }> {
-    return { entityId: this.#self, url: this.#parts.http?.url }
+    return { entityId: this.#self, url: this.#parts.server?.url }
   }
 
-  async send({ to, text, id, ttlMs }: T.SendMessageRequest, signal?: AbortSignal): Promise<T.MessageView> {
+  async send({ to, text, file: path, id, ttlMs }: T.SendMessageRequest, signal?: AbortSignal): Promise<T.MessageView> {
     const entity = await this.#resolve(to, signal)
+    const bytes = utf8(text)
+    const isLong = bytes.length > MAX_INLINE_BYTES
+    if (isLong && path !== undefined) throw new KithError('TOO_LARGE', 'a file goes with a text of at most 6 MiB')
+    const content = isLong ? { bytes, name: 'message.txt' } : path === undefined ? undefined : { path }
+    if (!content && text === '') throw new KithError('BAD_PAYLOAD', 'there is nothing to send')
+    const file = content && (await this.#files.putFile(content, signal))
+    const data = { ...(isLong ? {} : { text }), ...(file ? { file: { ...file } } : {}) }
     const sent = await this.#parts.messenger.send({
       to: entity,
       type: 'agent_message',
-      body: { from: this.#self, to: entity, content: { type: 'text', data: { text } } },
+      body: { from: this.#self, to: entity, content: { type: 'text', data } },
       ...(id === undefined ? {} : { id }),
       ...(ttlMs === undefined ? {} : { ttlMs })
     })
-    return { ...this.#sent(sent), text }
+    return { ...this.#sent(sent), text: isLong ? undefined : text, file }
   }
 
   async messages({
@@ -234,6 +248,7 @@ export class AskDesk implements T.AskService {
       type: m.type,
       text: textOf(m.body),
       body: m.body as Record<string, unknown>,
+      file: fileOf(m.body),
       state: 'received',
       reason: undefined,
       group: undefined,
@@ -250,6 +265,7 @@ export class AskDesk implements T.AskService {
       type: m.type,
       text: undefined,
       body: {},
+      file: undefined,
       state: m.state,
       reason: m.reason,
       group: undefined,
@@ -324,6 +340,12 @@ const isForPeople = (m: IncomingMessage): boolean => FOR_PEOPLE.has(m.type)
 function textOf(body: IncomingMessage['body']): string | undefined {
   const content = body['content'] as { readonly type?: unknown; readonly data?: { readonly text?: unknown } } | undefined
   return content?.type === 'text' && typeof content.data?.text === 'string' ? content.data.text : undefined
+}
+
+function fileOf(body: IncomingMessage['body']): T.MessageView['file'] {
+  const content = body['content'] as { readonly data?: { readonly file?: { readonly [key: string]: unknown } } } | undefined
+  const { link, name, size } = content?.data?.file ?? {}
+  return typeof link === 'string' && typeof name === 'string' && typeof size === 'number' ? { link, name, size } : undefined
 }
 
 const unknownMessage = (): KithError =>

@@ -31,6 +31,12 @@ export interface AskDeps {
   readonly staysUp: boolean
 }
 
+export interface OpenedServer {
+  readonly http: MessageHttp
+  /** For others to type. With TLS the fragment is the hash of the server's key, in hex, which is what they trust. */
+  readonly url: string
+}
+
 export interface AskParts {
   readonly book: PeerBook
   readonly messenger: OpenMessenger
@@ -42,7 +48,8 @@ export interface AskParts {
   readonly monitor: NetworkMonitor
   /** Undefined in a node that does not stay up. */
   readonly broadcasts: Broadcasts | undefined
-  readonly http: MessageHttp | undefined
+  /** The message server; undefined in a node that does not stay up. */
+  readonly server: OpenedServer | undefined
   /** Says anew what this node is, after something of it has changed. */
   announce(): Promise<void>
 }

@@ -15,6 +15,8 @@ export interface MessageView {
   /** What it says, if it is text; else undefined. */
   readonly text: string | undefined
   readonly body: Record<string, unknown>
+  /** A file that came with it, or is its text: to be fetched by its link, which holds the key. */
+  readonly file: { readonly link: string; readonly name: string; readonly size: number } | undefined
   /** in: received. out: waiting, sent, relayed, delivered or failed. */
   readonly state: 'received' | 'waiting' | 'sent' | 'relayed' | 'delivered' | 'failed'
   readonly reason: { readonly code: string; readonly message: string } | undefined
@@ -26,6 +28,8 @@ export interface MessageView {
 export interface SendMessageRequest {
   readonly to: string
   readonly text: string
+  /** Absolute path: shared encrypted; the message holds its link. A text above 6 MiB goes so by itself. */
+  readonly file?: string
   /** A UUID v4: the same message again is sent once. */
   readonly id?: string
   /** How long it may wait. Default 7 days. */

@@ -67,6 +67,7 @@ export interface ConfigFile {
   }
   readonly webtorrent?: { readonly trackers?: readonly string[]; readonly iceServers?: readonly IceServer[] }
   readonly ed2k?: { readonly servers?: readonly string[]; readonly kadBootstrap?: readonly string[] }
+  readonly messages?: { readonly tls?: boolean }
   readonly cacheBytes?: number
   readonly diskCacheBytes?: number
   readonly capacityBytes?: number
@@ -124,6 +125,7 @@ const fileSchema: z.ZodType<ConfigFile> = z.strictObject({
   ed2k: z.exactOptional(
     z.strictObject({ servers: z.exactOptional(z.array(hostPort).max(16)), kadBootstrap: z.exactOptional(z.array(hostPort).max(64)) })
   ),
+  messages: z.exactOptional(z.strictObject({ tls: z.exactOptional(z.boolean()) })),
   cacheBytes: z.exactOptional(z.int().min(0)),
   diskCacheBytes: z.exactOptional(z.int().min(1024 * 1024)),
   capacityBytes: z.exactOptional(z.int().min(0)),

@@ -73,6 +73,10 @@ export interface Config {
     /** "host:port" of Kad nodes that introduce us to a private Kad. */
     readonly kadBootstrap: readonly string[]
   }
+  readonly messages: {
+    /** The message server speaks HTTPS (TLS 1.3, a key of this node's own) instead of HTTP. */
+    readonly tls: boolean
+  }
   /** Memory for chunks that are asked for often. */
   readonly cacheBytes: number | undefined
   /** Disk for chunks of shares on slower media, in the state folder; undefined: none. */
@@ -155,6 +159,7 @@ export function mergeConfig(
     },
     webtorrent: { trackers: file?.webtorrent?.trackers ?? [], iceServers: file?.webtorrent?.iceServers ?? [] },
     ed2k: { servers: file?.ed2k?.servers ?? [], kadBootstrap: file?.ed2k?.kadBootstrap ?? [] },
+    messages: { tls: file?.messages?.tls ?? false },
     cacheBytes: file?.cacheBytes,
     diskCacheBytes: file?.diskCacheBytes,
     capacityBytes: file?.capacityBytes,

@@ -84,6 +84,7 @@ export class GroupDesk {
       type: 'group_message',
       text: p.text,
       body: p.body as Record<string, unknown>,
+      file: undefined,
       state: isOwn ? (isThere ? 'delivered' : 'sent') : 'received',
       reason: undefined,
       group: this.#deps.groups.get(p.groupId)?.name ?? p.groupId,

@@ -1,11 +1,14 @@
 /** Opens spec 001's HTTP server for a node that stays up. */
+import { join } from 'node:path'
+import { bytesToHex } from '../base/bytes.ts'
 import { systemClock } from '../base/clock.ts'
 import type { MessageHttp } from '../messaging/http-server.node.ts'
 import type { MessageLink } from '../messaging/link.ts'
 import type { OpenMessenger } from '../messaging/messenger.ts'
 import type { NetworkMonitor } from '../messaging/monitor.ts'
+import { openTlsIdentity } from '../platform/x509.node.ts'
 import type { PeerBook } from '../trust/types.ts'
-import type { AskDeps } from './ask-parts.node.ts'
+import type { AskDeps, OpenedServer } from './ask-parts.node.ts'
 import { withFreePorts } from './with-free-ports.ts'
 
 export interface MessageServerParts {
@@ -16,7 +19,7 @@ export interface MessageServerParts {
 }
 
 /** @throws HTTP_LISTEN */
-export async function openMessageServer(stack: AsyncDisposableStack, deps: AskDeps, parts: MessageServerParts): Promise<MessageHttp> {
+export async function openMessageServer(stack: AsyncDisposableStack, deps: AskDeps, parts: MessageServerParts): Promise<OpenedServer> {
   const { openMessageHttp } = await import('../messaging/http-server.node.ts')
   const { config, identity, token } = deps
   const { book, messenger, monitor, accept } = parts
@@ -37,7 +40,8 @@ export async function openMessageServer(stack: AsyncDisposableStack, deps: AskDe
     }
   }
   const host = config.listen[0] ?? '0.0.0.0'
-  return stack.use(
-    await withFreePorts(config, 'HTTP_LISTEN', free => openMessageHttp(server, { host, port: free ? 0 : config.ports.message, token }))
-  )
+  const tls = config.messages.tls ? openTlsIdentity(join(config.folders.data, 'identity', 'tls.key')) : undefined
+  const open = (free: boolean): Promise<MessageHttp> => openMessageHttp(server, { host, port: free ? 0 : config.ports.message, token, tls })
+  const http = stack.use(await withFreePorts(config, 'HTTP_LISTEN', open))
+  return { http, url: tls ? `${http.url}#${bytesToHex(tls.pin)}` : http.url }
 }

@@ -27,7 +27,7 @@ export async function openAskDesk(deps: Omit<AskDeps, 'files'>, node: () => Kith
   const groupDesk = new GroupDesk({ groups, self: messenger.self, nameOf: id => directory.nameOf(id) })
   const skillDesk = new SkillDesk({ tasks, presence, announce, folder: join(folder, 'runs') })
   const talk = new AgentTalk({ broadcasts, self: messenger.self, nameOf: id => directory.nameOf(id) })
-  const desk = new AskDesk({ parts, groups: groupDesk, skills: skillDesk, talk }, tell, closing.signal)
+  const desk = new AskDesk({ parts, groups: groupDesk, skills: skillDesk, talk, files }, tell, closing.signal)
   const owned = stack.move()
   return { desk, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

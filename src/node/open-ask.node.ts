@@ -114,9 +114,9 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const announce = (): Promise<void> => tell(rotation.signed)
   await announce()
   stack.use(handleMessageStreams(host.streams, accept))
-  const http = deps.staysUp ? await openMessageServer(stack, deps, { book, messenger, monitor, accept }) : undefined
+  const server = deps.staysUp ? await openMessageServer(stack, deps, { book, messenger, monitor, accept }) : undefined
   const broadcasts = await openTalk(stack, deps, { book, messenger, registry, monitor, self })
-  return { book, messenger, registry, directory, groups, tasks, presence, monitor, broadcasts, http, announce }
+  return { book, messenger, registry, directory, groups, tasks, presence, monitor, broadcasts, server, announce }
 }
 
 const fraction = (): number => new DataView(randomBytes(4).buffer).getUint32(0) / 2 ** 32

@@ -3,6 +3,7 @@
  * http(s) URL of its message server. Links to an entity are opened over libp2p where a PeerId is known, else to its URL.
  */
 import { randomBytes } from '#crypto'
+import { bytesToHex, hexToBytes } from '../base/bytes.ts'
 import { systemClock } from '../base/clock.ts'
 import { KithError } from '../base/errors.ts'
 import type { PeerRegistry } from '../discovery/peer-registry.ts'
@@ -27,6 +28,13 @@ const HINT = 'a peer is a name you gave it, its did:key, PeerId, address with /p
 const unknown = (text: string): KithError =>
   new KithError('UNKNOWN_PEER', `there is no peer "${text.slice(0, 200)}" that this node knows or finds`, {}, { hint: HINT })
 const isUrl = (text: string): boolean => /^https?:\/\//i.test(text)
+
+/** A URL, with the hash of the server's key as its fragment when it vouches for itself. @throws UNKNOWN_PEER */
+function targetOf(text: string): { readonly url: string; readonly pin?: Uint8Array } {
+  if (!URL.canParse(text)) throw unknown(text)
+  const { origin, hash } = new URL(text)
+  return /^#[0-9a-f]{64}$/.test(hash) ? { url: origin, pin: hexToBytes(hash.slice(1)) } : { url: origin }
+}
 
 export class PeerDirectory implements LinkOpener {
   readonly #deps: PeerDirectoryDeps
@@ -73,7 +81,7 @@ export class PeerDirectory implements LinkOpener {
     }
     for (const url of known?.addresses.filter(isUrl) ?? []) {
       const { openHttpLink } = await import('../messaging/http-client.node.ts')
-      const link = await attempt(async () => openHttpLink({ random: randomBytes }, { url }))
+      const link = await attempt(async () => openHttpLink({ random: randomBytes }, targetOf(url)))
       if (link) return link
     }
     if (failures.length > 0) throw failures[0]
@@ -92,9 +100,9 @@ export class PeerDirectory implements LinkOpener {
 
   async #resolveUrl(text: string, signal: AbortSignal): Promise<EntityId> {
     const { askPublicKey } = await import('../messaging/http-client.node.ts')
-    const url = new URL(text).origin
-    const { entityId } = await askPublicKey({ url }, signal)
-    this.#deps.book.observe(entityId, { address: url })
+    const target = targetOf(text)
+    const { entityId } = await askPublicKey(target, signal)
+    this.#deps.book.observe(entityId, { address: target.pin ? `${target.url}#${bytesToHex(target.pin)}` : target.url })
     return entityId
   }
 

@@ -1,12 +1,18 @@
 /** Files of tasks go as this node shares and fetches any file: encrypted, with the key in the link, which only the other side is told. */
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { FileContent, TaskFile, TaskFiles } from '../agents/types.ts'
 import { KithError } from '../base/errors.ts'
+import { parseAddress } from '../transfer/address.ts'
 import { safeName } from '../transfer/safe-name.ts'
 import type { DownloadView, KithNode } from './types.ts'
 
 type Node = Pick<KithNode, 'share' | 'get' | 'download' | 'cancel' | 'events'>
+
+/** One file of a task, in bytes: larger ones are for `kith get`. */
+const MAX_TASK_FILE_BYTES = 4 * 1024 ** 3
+/** What encryption adds to a file, at most. */
+const encrypted = (bytes: number): number => bytes + bytes / 1024 + 65_536
 
 /** @param folder of this node alone: what others send is put there until the node ends */
 export class NodeTaskFiles implements TaskFiles, Disposable {
@@ -26,41 +32,58 @@ export class NodeTaskFiles implements TaskFiles, Disposable {
     return { link, name, size: statSync(path).size }
   }
 
+  /**
+   * The link comes from a peer: only a `kith:` link is followed, never a URL or path, which would make this node ask or read what the peer
+   * cannot; and no more is fetched than was said.
+   * @throws BAD_LINK, TOO_LARGE, NO_SOURCES, and the codes of `kith get`
+   */
   async getFile(file: TaskFile, signal?: AbortSignal): Promise<string> {
-    const node = this.#node()
-    const started = await node.get({ address: file.link, folder: this.#place(), maxCostWei: '0' })
-    const ended = await this.#ended(started, signal)
-    if (ended.state !== 'done' || ended.path === undefined)
-      throw new KithError(
-        ended.error?.code ?? 'NO_SOURCES',
-        `the file of a task could not be fetched: ${ended.error?.message ?? ended.message}`
-      )
-    return ended.path
+    signal?.throwIfAborted()
+    const address = parseAddress(file.link)
+    if (address.kind !== 'kith') throw new KithError('BAD_LINK', 'the file of a task is named by a kith: link')
+    const maxBytes = encrypted(Math.min(file.size, MAX_TASK_FILE_BYTES))
+    if (file.size > MAX_TASK_FILE_BYTES || (address.link.size ?? 0) > maxBytes) throw tooLarge()
+    const place = this.#place()
+    try {
+      const started = await this.#node().get({ address: file.link, folder: place, maxCostWei: '0' })
+      const ended = await this.#ended(started, maxBytes, signal)
+      if (ended.state === 'done' && ended.path !== undefined) return ended.path
+      const why = `the file of a task could not be fetched: ${ended.error?.message ?? ended.message}`
+      throw new KithError(ended.error?.code ?? 'NO_SOURCES', why)
+    } catch (error) {
+      rmSync(place, { recursive: true, force: true })
+      throw error
+    }
+  }
+
+  dropFile(path: string): void {
+    const place = dirname(path)
+    if (dirname(place) === this.#folder) rmSync(place, { recursive: true, force: true })
   }
 
   [Symbol.dispose](): void {
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
-  #ended(started: DownloadView, signal?: AbortSignal): Promise<DownloadView> {
+  #ended(started: DownloadView, maxBytes: number, signal?: AbortSignal): Promise<DownloadView> {
     const node = this.#node()
     const { promise, resolve, reject } = Promise.withResolvers<DownloadView>()
     const stop = new AbortController()
     const look = (view: DownloadView | undefined): void => {
-      if (view && ['done', 'failed', 'cancelled'].includes(view.state)) resolve(view)
+      if ((view?.size ?? 0) > maxBytes) giveUp(tooLarge())
+      else if (view && ['done', 'failed', 'cancelled'].includes(view.state)) resolve(view)
+    }
+    const giveUp = (reason: unknown): void => {
+      // It ends before its folder is removed.
+      const gone = (): void => reject(reason)
+      node.cancel(started.id).then(gone, gone)
     }
     node.events.on(e => {
       if (e.type === 'download:changed' && e.download.id === started.id) look(e.download)
     }, stop.signal)
-    signal?.addEventListener(
-      'abort',
-      () => {
-        void node.cancel(started.id).catch(() => {})
-        reject(signal.reason)
-      },
-      { once: true, signal: stop.signal }
-    )
-    look(node.download(started.id))
+    signal?.addEventListener('abort', () => giveUp(signal.reason), { once: true, signal: stop.signal })
+    if (signal?.aborted) giveUp(signal.reason)
+    else look(node.download(started.id))
     return promise.finally(() => stop.abort())
   }
 
@@ -74,3 +97,5 @@ export class NodeTaskFiles implements TaskFiles, Disposable {
     return mkdtempSync(join(this.#folder, 'task-'))
   }
 }
+
+const tooLarge = (): KithError => new KithError('TOO_LARGE', 'a file of a task is larger than was said, or than such files may be')

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { suite, type TestContext } from 'node:test'
 import type { KnownPeerView, MessageView, TaskView } from '../../src/node/ask-types.ts'
-import { errorCode, Lab } from '../kits/lab.ts'
+import { errorCode, Lab, sha256OfFile } from '../kits/lab.ts'
 import type { Ended } from '../kits/process.ts'
 import { eventually } from '../kits/transfer-doubles.ts'
 
@@ -35,9 +35,14 @@ async function texts(t: TestContext): Promise<void> {
   assert.deepEqual(fromA['words'], fromB['words'])
   assert.equal(ok(await lab.client('a', 'verify', b.ready.peerId, '--yes')).last['verified'], true)
   ok(await lab.client('a', 'peer', 'name', b.ready.peerId, 'server'))
-  ok(await lab.client('a', 'msg', 'send', 'Server', 'by name'))
   const listed = (await lab.api('a').ask.peers()) as KnownPeerView[]
   assert.equal(listed.find(p => p.name === 'server')?.verified, true)
+
+  // A file goes along: shared encrypted, its link in the message.
+  ok(await lab.client('a', 'msg', 'send', 'Server', 'by name', '--file', lab.file('f.bin', 300_000)))
+  const [withFile] = await lab.api('b').ask.messages({ direction: 'in', limit: 1 })
+  const got = ok(await lab.client('b', 'get', withFile!.file!.link, '-o', lab.dir('out'))).last
+  assert.equal(sha256OfFile(String(got['path'])), sha256OfFile(join(lab.folder, 'f.bin')))
 
   // Away: it waits on A's disk, through a kill, and arrives once.
   await b.process.destroy()

@@ -5,7 +5,17 @@ const PEER = 'did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd'
 const UUID = 'e3b0c442-98fc-4c14-9afb-f4c8996fb924'
 
 export const messageView = (direction: 'in' | 'out'): T.MessageView => ({
-  ...{ id: UUID, direction, peer: PEER, peerName: 'laptop', type: 'agent_message', text: 'hello', body: {}, reason: undefined },
+  ...{
+    id: UUID,
+    direction,
+    peer: PEER,
+    peerName: 'laptop',
+    type: 'agent_message',
+    text: 'hello',
+    body: {},
+    file: undefined,
+    reason: undefined
+  },
   ...{ state: direction === 'in' ? 'received' : 'delivered', group: undefined, createdAt: 1, changedAt: 2 }
 })
 const peerView: T.KnownPeerView = {

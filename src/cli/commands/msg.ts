@@ -1,9 +1,11 @@
 /** `kith msg`: texts to people and devices. */
+import { resolve } from 'node:path'
+import { KithError } from '../../base/errors.ts'
 import type { MessageView } from '../../node/ask-types.ts'
 import type { Context, Register } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { follow } from '../follow.ts'
-import { clean, parseDuration } from '../format.ts'
+import { clean, formatBytes, parseDuration } from '../format.ts'
 import { openSession } from '../session.ts'
 import { readStdinText } from '../terminal-input.ts'
 
@@ -24,7 +26,8 @@ export const register: Register = (program, act) => {
     .command('send')
     .description('send a text; it waits on this disk until the peer has it')
     .argument('<peer>', 'whom to')
-    .argument('<text>', "what to say; '-' reads it from stdin")
+    .argument('[text]', "what to say; '-' reads it from stdin")
+    .option('--file <path>', 'send a file too: it is shared encrypted, the message holds its link')
     .option('--wait <time>', 'how long to watch what becomes of it', SEND_WAIT)
     .option('--ttl <time>', 'how long it may wait, at most 7d')
     .action(act(send))
@@ -38,14 +41,22 @@ export const register: Register = (program, act) => {
   msg.command('cancel').description('take back a message that was not delivered').argument('<id>', 'from the outbox').action(act(cancel))
 }
 
+interface SendOptions {
+  readonly wait: string
+  readonly ttl?: string
+  readonly file?: string
+}
+
 const settled = (m: MessageView): boolean => m.state === 'delivered' || m.state === 'failed' || m.state === 'relayed'
 
-async function send(context: Context, to: string, given: string, options: { wait: string; ttl?: string }): Promise<number> {
-  const text = given === '-' ? await readStdinText() : given
+async function send(context: Context, to: string, given: string | undefined, options: SendOptions): Promise<number> {
+  if (given === undefined && options.file === undefined) throw new KithError('USAGE', 'what to send? Give a text, - for stdin, or --file')
+  const text = given === '-' ? await readStdinText() : (given ?? '')
+  const file = options.file === undefined ? {} : { file: resolve(options.file) }
   const { signal } = context.lifetime
   await using session = await openSession(context, { serve: false })
   const { ask } = session.client
-  const sent = await ask.send({ to, text, ...(options.ttl === undefined ? {} : { ttlMs: parseDuration(options.ttl) }) }, signal)
+  const sent = await ask.send({ to, text, ...file, ...(options.ttl === undefined ? {} : { ttlMs: parseDuration(options.ttl) }) }, signal)
   const last = await follow(
     session.client,
     {
@@ -64,7 +75,8 @@ async function send(context: Context, to: string, given: string, options: { wait
 export function describeSent(m: MessageView, own: boolean): string[] {
   const who = nameOf(m)
   const why = m.reason ? `: ${clean(m.reason.message)} (${clean(m.reason.code, 60)})` : ''
-  if (m.state === 'delivered') return [`Delivered to ${who}.`]
+  const seeds = m.file && own ? ["The file is given to them while 'kith up' runs."] : []
+  if (m.state === 'delivered') return [`Delivered to ${who}.`, ...seeds]
   if (m.state === 'relayed') return [`Sealed and left with a peer that keeps it for ${who}.`]
   if (m.state === 'failed') return [`Not delivered to ${who}${why}.`]
   const until = own
@@ -113,6 +125,8 @@ export function lineOf(m: MessageView): string {
   const when = new Date(m.createdAt).toISOString().slice(0, 16).replace('T', ' ')
   const who = m.group === undefined ? nameOf(m) : `${nameOf(m)} in ${clean(m.group, 40)}`
   const what = m.text === undefined ? withoutText(m.type) : clean(m.text, 2000)
+  const file =
+    m.file === undefined ? '' : `\n    with ${clean(m.file.name, 200)}, ${formatBytes(m.file.size)}: kith get '${clean(m.file.link, 4096)}'`
   const state = m.direction === 'out' ? `  (${m.state}${m.reason ? `: ${clean(m.reason.code, 60)}` : ''}, ${m.id})` : ''
-  return `${when}  ${m.direction === 'in' ? 'from' : 'to'} ${who}: ${what}${state}`
+  return `${when}  ${m.direction === 'in' ? 'from' : 'to'} ${who}: ${what}${state}${file}`
 }
