@@ -268,6 +268,7 @@ test('workers are found by skill, near and good ones first', async t => {
 test('what does not fit a message goes as a file, in both directions', async t => {
   const rig = new TaskRig(t)
   const shared = new Map<string, Uint8Array>()
+  const dropped: string[] = []
   const files = {
     putFile: async (c: { readonly bytes: Uint8Array } | { readonly path: string }) => {
       const bytes = 'bytes' in c ? c.bytes : new TextEncoder().encode(c.path)
@@ -275,7 +276,8 @@ test('what does not fit a message goes as a file, in both directions', async t =
       shared.set(link, bytes)
       return { link, name: 'f', size: bytes.length }
     },
-    getFile: async (f: { readonly link: string }) => `/got/${f.link}/${shared.get(f.link)?.length}`
+    getFile: async (f: { readonly link: string }) => `/got/${f.link}/${shared.get(f.link)?.length}`,
+    dropFile: (path: string) => void dropped.push(path)
   }
   const [giver, worker] = [await rig.node({ files }), await rig.node({ files })]
   const seen: unknown[] = []
@@ -293,6 +295,7 @@ test('what does not fit a message goes as a file, in both directions', async t =
   const { id } = await giver.tasks.delegate({ to: worker.id, skill: 'big', input: 'y'.repeat(300_000), files: ['/tmp/a'] })
   const end = await done(giver.tasks.wait(id))
   assert.deepEqual(seen, ['/got/kith:0/300002', null, ['/got/kith:1/6']])
+  assert.deepEqual(dropped, ['/got/kith:0/300002', '/got/kith:1/6'], 'they are not kept after the run')
   assert.equal(end.output, undefined)
   assert.equal(end.outputFile?.size, 300_002)
   assert.equal(await giver.tasks.fetchOutput(id), '/got/kith:2/300002')

@@ -149,6 +149,8 @@ export interface TaskFiles {
   putFile(content: FileContent, signal?: AbortSignal): Promise<TaskFile>
   /** Fetches it. @returns a path of this machine */
   getFile(file: TaskFile, signal?: AbortSignal): Promise<string>
+  /** The file at this path, from `getFile`, is not needed any more. */
+  dropFile?(path: string): void
 }
 
 export type TaskEvents = {

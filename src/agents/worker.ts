@@ -25,16 +25,26 @@ export class Worker {
   async run(skill: Skill, row: TaskRow, signal: AbortSignal): Promise<Outcome> {
     const over = new AbortController()
     const report = this.#reporter(row, over.signal)
+    const fetched: string[] = []
     try {
       const request = readRequest(parseJsonObject(utf8(this.#deps.store.request(row.key))))
-      const inputFile = request.inputFile && (await this.#fetch(request.inputFile, signal))
-      const files = await Promise.all(request.files.map(async f => ({ ...f, path: await this.#fetch(f, signal) })))
+      // When one cannot be had the others are not fetched on.
+      const fetching = AbortSignal.any([signal, over.signal])
+      const fetch = async (f: TaskFile): Promise<string> => {
+        const path = await this.#fetch(f, fetching)
+        if (over.signal.aborted) this.#deps.files?.dropFile?.(path)
+        else fetched.push(path)
+        return path
+      }
+      const inputFile = request.inputFile && (await fetch(request.inputFile))
+      const files = await Promise.all(request.files.map(async f => ({ ...f, path: await fetch(f) })))
       const { id, peer: from, description, idempotencyKey, attempts: attempt, deadline } = row
       const work = { id, skill: skill.name, from, description, input: request.input ?? null, inputFile, files, idempotencyKey }
       const made = await skill.run({ ...work, attempt, deadline }, { signal, progress: report })
       return await this.#outcome(made, signal)
     } finally {
       over.abort()
+      for (const path of fetched) this.#deps.files?.dropFile?.(path)
     }
   }
 

@@ -74,6 +74,7 @@ export class NodeTaskFiles implements TaskFiles, Disposable {
       else if (view && ['done', 'failed', 'cancelled'].includes(view.state)) resolve(view)
     }
     const giveUp = (reason: unknown): void => {
+      stop.abort()
       // It ends before its folder is removed.
       const gone = (): void => reject(reason)
       node.cancel(started.id).then(gone, gone)
