@@ -10,6 +10,7 @@ import { didOfKey } from '../identity/peer-id.ts'
 import type { AgentContent } from '../wire/agent-communication.ts'
 import type { ChaosPayload } from '../wire/chaos-message.ts'
 import type { NetworkState } from '../wire/chaos-network-state.ts'
+import { isJsonObject, type JsonObject } from '../wire/strict-json.ts'
 import { type AgentForm, agentForm, readAgentForm } from './agent-forms.ts'
 import type {
   AgentMessageContent,
@@ -109,8 +110,9 @@ class AgentBroadcasts implements Broadcasts {
     this.#emit({ id, from, agentId, targetId, via: 'gossip', topic: nameOfTopic(topic), sentAt, receivedAt, content })
   }
 
-  /** @throws BAD_PAYLOAD, UNSUPPORTED, IDENTITY_MISMATCH: the sender is told */
+  /** Texts are for the people who read the inbox. @throws BAD_PAYLOAD, UNSUPPORTED, IDENTITY_MISMATCH: the sender is told */
   #onMessage(type: AgentForm['type'], { id, from, body, sentAt, receivedAt }: IncomingMessage): void {
+    if (isText(body)) return
     const form = readAgentForm(type, body)
     if (!form) throw new KithError('UNSUPPORTED', 'no such kind of content')
     const { agentId, targetId, content } = form
@@ -142,6 +144,8 @@ class AgentBroadcasts implements Broadcasts {
     }
   }
 }
+
+const isText = (body: JsonObject): boolean => isJsonObject(body['content']) && body['content']['type'] === 'text'
 
 /** What a message is on the wire: five kinds are an agent's words, the others stand for themselves. */
 function payloadOf(content: AgentMessageContent, agentId: string): ChaosPayload {
