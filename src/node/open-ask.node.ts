@@ -71,6 +71,16 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const routing = openReach(stack, deps, { book, prekeys, registry, messenger, mailbox, log })
   late.carrier = routing
   messenger.events.on('peer:connected', e => book.observe(e.entityId, e.peerId === undefined ? {} : { peerId: e.peerId }))
+  const stop = new AbortController()
+  stack.defer(() => stop.abort())
+  host.events.on(
+    'peer:connected',
+    ({ peerId }) => {
+      const known = book.find(peerId)
+      if (known) messenger.wake(known.entityId)
+    },
+    stop.signal
+  )
   registry.events.on('peer:found', ({ peer }) => {
     book.observe(peer.entityId, { peerId: peer.peerId, capabilities: peer.capabilities })
     messenger.wake(peer.entityId)
