@@ -5,19 +5,31 @@
  * Spec: docs/wire/message.md §4 (chunk)
  */
 import { sha256 } from '#hash'
-import { equalBytes } from '../base/bytes.ts'
+import { concatBytes, equalBytes } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { KithError } from '../base/errors.ts'
 import type { ChunkInit, ChunkPart } from '../wire/chunk-payloads.ts'
-import { MAX_PARTIAL_BYTES, MAX_PARTIAL_BYTES_PER_PEER, PARTIAL_IDLE_MS, PARTIAL_TOTAL_MS } from './limits.ts'
+import {
+  MAX_LINKS,
+  MAX_PARTIAL_BYTES,
+  MAX_PARTIAL_BYTES_PER_PEER,
+  MAX_TRANSFERS_PER_LINK,
+  PARTIAL_IDLE_MS,
+  PARTIAL_TOTAL_MS
+} from './limits.ts'
 import type { EntityId } from './types.ts'
+
+/** Unfinished messages of one peer, those of its last links among them, and of all. */
+const MAX_PARTIALS_PER_PEER = 4 * MAX_TRANSFERS_PER_LINK
+const MAX_PARTIALS = MAX_LINKS * MAX_TRANSFERS_PER_LINK
 
 interface Partial {
   readonly from: EntityId
   readonly init: ChunkInit
-  readonly payload: Uint8Array
   readonly partBytes: number
-  readonly has: boolean[]
+  /** What has come: memory grows with that, not with what was announced. */
+  readonly parts: (Uint8Array | undefined)[]
+  bytes: number
   left: number
   readonly begunAt: number
   touchedAt: number
@@ -50,12 +62,11 @@ export class ChunkReceiver {
     const known = this.#partials.get(key)
     if (known && isSame(known.init, init)) return rangesOf(this.#touch(key, known))
     this.#partials.delete(key)
-    this.#makeRoom(from, init.totalBytes)
+    this.#makePlace(from)
     const now = this.#clock.monotonic()
     const partBytes = Math.ceil(init.totalBytes / init.totalChunks)
-    const payload = new Uint8Array(init.totalBytes)
-    const has = Array<boolean>(init.totalChunks).fill(false)
-    const partial: Partial = { from, init, payload, partBytes, has, left: has.length, begunAt: now, touchedAt: now }
+    const parts = Array<Uint8Array | undefined>(init.totalChunks).fill(undefined)
+    const partial: Partial = { from, init, partBytes, parts, bytes: 0, left: parts.length, begunAt: now, touchedAt: now }
     this.#partials.set(key, partial)
     return rangesOf(partial)
   }
@@ -68,19 +79,21 @@ export class ChunkReceiver {
     const key = keyOf(from, part.transferId)
     const partial = this.#partials.get(key)
     if (!partial) return { missing: [] }
-    const { init, payload, partBytes, has } = partial
+    const { init, partBytes, parts } = partial
     const at = part.chunkIndex * partBytes
     if (part.totalChunks !== init.totalChunks || part.data.length !== Math.min(partBytes, init.totalBytes - at))
       throw new KithError('BAD_PAYLOAD', 'a part that does not fit its transfer')
     this.#touch(key, partial)
     const isRight = equalBytes(sha256(part.data).subarray(0, 16), part.checksum)
-    if (isRight && !has[part.chunkIndex]) {
-      payload.set(part.data, at)
-      has[part.chunkIndex] = true
+    if (isRight && !parts[part.chunkIndex]) {
+      this.#makeRoom(partial, part.data.length)
+      parts[part.chunkIndex] = part.data
+      partial.bytes += part.data.length
       partial.left--
     }
-    if (partial.left > 0) return part.chunkIndex === has.length - 1 || !isRight ? { missing: rangesOf(partial) } : undefined
+    if (partial.left > 0) return part.chunkIndex === parts.length - 1 || !isRight ? { missing: rangesOf(partial) } : undefined
     this.#partials.delete(key)
+    const payload = concatBytes(...(parts as Uint8Array[]))
     if (!equalBytes(sha256(payload), init.sha256)) throw new KithError('TRANSFER_BROKEN', 'the parts do not make what was announced')
     return { whole: payload, type: init.originalMsgType }
   }
@@ -97,20 +110,27 @@ export class ChunkReceiver {
     for (const [key, p] of this.#partials)
       if (now - p.touchedAt > PARTIAL_IDLE_MS || now - p.begunAt > PARTIAL_TOTAL_MS) this.#partials.delete(key)
   }
-  /** A peer's own transfers make room for its next one first; then whoever was silent for longest. */
-  #makeRoom(from: EntityId, bytes: number): void {
+  /** A peer's own transfers make place for its next one; only when there are too many in all goes whoever was silent for longest. */
+  #makePlace(from: EntityId): void {
+    const own = [...this.#partials].filter(([, p]) => p.from === from)
+    if (own.length >= MAX_PARTIALS_PER_PEER) this.#partials.delete(own[0]![0])
+    else if (this.#partials.size >= MAX_PARTIALS) this.#partials.delete(this.#partials.keys().next().value!)
+  }
+  /** The same for the bytes of a part: own transfers first, then whoever was silent for longest. */
+  #makeRoom(partial: Partial, bytes: number): void {
+    const { from } = partial
     for (const [key, p] of this.#partials) {
       if (this.#bytesOf(from) + bytes <= MAX_PARTIAL_BYTES_PER_PEER) break
-      if (p.from === from) this.#partials.delete(key)
+      if (p.from === from && p !== partial) this.#partials.delete(key)
     }
-    for (const key of this.#partials.keys()) {
+    for (const [key, p] of this.#partials) {
       if (this.#bytesOf(undefined) + bytes <= MAX_PARTIAL_BYTES) break
-      this.#partials.delete(key)
+      if (p !== partial) this.#partials.delete(key)
     }
   }
   #bytesOf(from: EntityId | undefined): number {
     let n = 0
-    for (const p of this.#partials.values()) if (from === undefined || p.from === from) n += p.payload.length
+    for (const p of this.#partials.values()) if (from === undefined || p.from === from) n += p.bytes
     return n
   }
 }
@@ -123,10 +143,10 @@ const isSame = (a: ChunkInit, b: ChunkInit): boolean =>
   equalBytes(a.sha256, b.sha256)
 
 /** Parts that are not there, as ranges: as many as one answer holds. */
-function rangesOf({ has }: Partial): readonly [number, number][] {
+function rangesOf({ parts }: Partial): readonly [number, number][] {
   const out: [number, number][] = []
-  for (const [i, isHere] of has.entries()) {
-    if (isHere) continue
+  for (const [i, part] of parts.entries()) {
+    if (part) continue
     const last = out.at(-1)
     if (last && last[1] === i - 1) last[1] = i
     else if (out.length < MAX_RANGES) out.push([i, i])
