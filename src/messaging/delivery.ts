@@ -85,6 +85,10 @@ export class Delivery implements AsyncDisposable {
     this.#expiresAt(expiresAt)
     this.#serve(peer)
   }
+  /** The outbox wants to be looked at in so many ms. */
+  lookAgain(ms: number): void {
+    this.#alarm.at(this.#deps.clock.monotonic() + ms)
+  }
   /** A message has ended otherwise. */
   ended(to: EntityId, id: string): void {
     this.#peers.get(to)?.queue.drop(id)

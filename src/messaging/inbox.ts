@@ -2,7 +2,9 @@
  * What others sent: stored once, acknowledged when that is durable, then acted on. Frames that arrive while a commit runs share the next
  * one.
  */
+import { codeOf } from '../base/errors.ts'
 import type { Emitter } from '../base/events.ts'
+import type { Logger } from '../base/log.ts'
 import type { Failpoint, PlantedBug } from './failpoints.ts'
 import type { Handlers } from './handlers.ts'
 import { MAX_UNCOMMITTED_BYTES } from './limits.ts'
@@ -10,6 +12,7 @@ import type { MessageStore } from './store.ts'
 import type { IncomingMessage, MessengerEvents } from './types.ts'
 
 export interface InboxDeps {
+  readonly log: Logger
   readonly store: MessageStore
   readonly events: Emitter<MessengerEvents>
   readonly handlers: Handlers
@@ -83,6 +86,7 @@ export class Inbox {
       this.#deps.failpoint('inbox:committed')
     } catch (cause) {
       error = cause
+      this.#deps.log.warn('received messages could not be stored: they are refused until they can be', { code: codeOf(cause), cause })
     }
     if (batch.length === 0) {
       batch = this.#arrivals

@@ -67,12 +67,13 @@ export class OpenMessenger implements Messenger {
       {
         ...{ clock, log, store, events, failpoint },
         onQueued: (to, message, expiresAt) => this.#delivery.queued(to, message, expiresAt),
-        onEnded: (to, id) => this.#delivery.ended(to, id)
+        onEnded: (to, id) => this.#delivery.ended(to, id),
+        onUnwritten: ms => this.#delivery.lookAgain(ms)
       },
       self
     )
     this.#handlers = new Handlers({ log, store, failpoint, answerError: (row, code, text) => this.#answerError(row, code, text) })
-    this.#inbox = new Inbox({ store, events, handlers: this.#handlers, failpoint, plantedBug })
+    this.#inbox = new Inbox({ log, store, events, handlers: this.#handlers, failpoint, plantedBug })
     const random = (): number => new DataView(Uint8Array.from(deps.random(4)).buffer).getUint32(0) / 2 ** 32
     const { outbox, inbox } = { outbox: this.#outbox, inbox: this.#inbox }
     const { channels, opener, carrier } = deps

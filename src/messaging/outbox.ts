@@ -19,7 +19,8 @@ import {
   MAX_WAITING,
   MAX_WAITING_BYTES,
   MAX_WAITING_BYTES_PER_PEER,
-  MAX_WAITING_PER_PEER
+  MAX_WAITING_PER_PEER,
+  PUT_OFF_MS
 } from './limits.ts'
 import type { MessageStore, NewOutgoing, OutboxRow, WaitingMessage } from './store.ts'
 import type { DeliveryState, EntityId, MessengerEvents, OutgoingMessage, SentMessage } from './types.ts'
@@ -35,10 +36,18 @@ export interface OutboxDeps {
   readonly onQueued: (to: EntityId, message: WaitingMessage, expiresAt: number) => void
   /** A message has ended without being delivered on a link: it is not to be sent. */
   readonly onEnded: (to: EntityId, id: string) => void
+  /** `expire` is to be called in so many ms: something could not be written. */
+  readonly onUnwritten: (ms: number) => void
 }
 
 /** What is needed of a message that ends. */
 type Ending = Pick<OutboxRow, 'seq' | 'id' | 'to' | 'type' | 'bytes' | 'createdAt' | 'attempts'>
+
+interface Unwritten {
+  readonly messages: readonly Ending[]
+  readonly state: 'delivered' | 'failed'
+  readonly reason: SentMessage['reason']
+}
 
 interface Total {
   messages: number
@@ -48,6 +57,7 @@ interface Total {
 /** Errors that wait for one peer, and what may wait in all beside them: who does not fetch them takes no room from the user's messages. */
 const MAX_ANSWERS_PER_PEER = MAX_WAITING_PER_PEER / 10
 const MAX_WAITING_BESIDE_ANSWERS = MAX_WAITING / 2
+const EXPIRED = 'EXPIRED'
 /** Rows that are expired in one transaction. */
 const EXPIRE_AT_ONCE = 500
 
@@ -60,6 +70,10 @@ export class Outbox {
   readonly #sending = new Map<string, Promise<SentMessage>>()
   /** Sent on a link and not acknowledged: a matter of this process. */
   readonly #onTheWay = new Set<string>()
+
+  /** Ends that could not be written, on a full disk say; written when there is room. No look at anything before then (monotonic ms). */
+  #unwritten: Unwritten[] = []
+  #pausedUntil = 0
 
   constructor(deps: OutboxDeps, self: EntityId) {
     this.#deps = deps
@@ -166,11 +180,14 @@ export class Outbox {
     this.#end(rows, 'delivered', undefined)
   }
 
-  /** Ends what has waited for too long. @returns when to look again (wall clock); undefined: nothing waits */
+  /** Writes ends that could not be written before, and ends what has waited for too long. @returns when to look again (wall clock); undefined: nothing waits */
   expire(): number | undefined {
     const { clock, store, onEnded } = this.#deps
+    const pause = this.#pausedUntil - clock.monotonic()
+    if (pause > 0) return clock.now() + pause
+    for (const { messages, state, reason } of this.#unwritten.splice(0)) this.#end(messages, state, reason)
     const due = store.expired(clock.now(), EXPIRE_AT_ONCE).filter(r => !this.#onTheWay.has(r.id))
-    const reason = { code: 'EXPIRED', message: 'it was not delivered in time' }
+    const reason = { code: EXPIRED, message: 'it was not delivered in time' }
     for (const row of due) onEnded(row.to, row.id)
     this.#end(due, 'failed', reason)
     return store.nextExpiry()
@@ -248,7 +265,7 @@ export class Outbox {
     return { seq, id, to, type, bytes, createdAt, attempts: m.attempts + 1 }
   }
 
-  /** Makes an end of some messages durable, then takes them off the counts and tells. A failure leaves them as they were: they are tried again. */
+  /** Makes an end of some messages durable, then takes them off the counts and tells. A failure leaves them as they were: `expire` tries again. */
   #end(
     messages: readonly Ending[],
     state: 'delivered' | 'failed',
@@ -272,7 +289,13 @@ export class Outbox {
         this.#tell({ ...m, state, reason, changedAt })
       }
     }
-    const failed = (cause: unknown): void => log.error('the end of a message could not be written', { code: codeOf(cause), cause })
+    const failed = (cause: unknown): void => {
+      log.error('the end of a message could not be written', { code: codeOf(cause), cause })
+      // What has expired is found again.
+      if (reason?.code !== EXPIRED) this.#unwritten.push({ messages, state, reason })
+      this.#pausedUntil = clock.monotonic() + PUT_OFF_MS
+      this.#deps.onUnwritten(PUT_OFF_MS)
+    }
     store.commit(change).then(told, failed)
   }
 
