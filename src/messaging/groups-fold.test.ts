@@ -164,3 +164,20 @@ test('a thousand operations, each beside others, are folded in reasonable time',
     heads = [w.write('A', add(`a${i}`), heads), w.write('B', add(`b${i}`), heads), w.write('A', remove(`a${i}`), heads)]
   assert.equal(w.fold().order.length, 752)
 })
+
+test('a history made to be looked at again and again is refused, not judged for seconds', () => {
+  const { w, root } = start()
+  let base = root
+  for (let i = 0; i < 200; i++) base = w.write('A', add(`B${i}`, 'admin'), [base])
+  const sides = Array.from({ length: 200 }, (_, i) => w.write(`B${i}`, add(`C${i}`), [base]))
+  let head = base
+  const folds = [w.fold()]
+  for (let i = 0; i < 200; i++) {
+    head = w.write('A', { kind: 'remove', member: `B${i}` }, [head])
+    if (i === 15) folds.push(w.fold())
+  }
+  for (const [i, side] of sides.entries()) head = w.write('A', add(`D${i}`), [head, side])
+  assert.equal(folds[1]!.members.has('C15'), false, 'as many as honest groups have are judged')
+  assert.equal(folds[1]!.members.has('C16'), true)
+  assert.throws(() => w.fold(), { code: 'GROUP_FULL' })
+})

@@ -7,9 +7,13 @@
  * did it, and what they did while they were being removed or demoted, without having seen that, does not count: else a removed admin could
  * write operations into the past for ever. Of several such removals those by whoever joined earlier are looked at first.
  */
+import { KithError } from '../base/errors.ts'
 import type { GroupChange, GroupRole } from '../wire/group-op.ts'
 import { MAX_GROUP_MEMBERS } from './limits.ts'
 import type { EntityId } from './types.ts'
+
+/** Removals of somebody who did something meanwhile: each costs another look at all operations, and honest groups have few. */
+const MAX_CONTESTED_REMOVALS = 16
 
 /** An operation whose signature, parents and lamport time are right. */
 export interface GroupOpNode {
@@ -38,7 +42,7 @@ export class GroupFold {
   readonly #past: readonly Uint32Array[]
   readonly #valid: readonly boolean[]
 
-  /** @param ops one that creates the group, and others whose parents are all there */
+  /** @param ops one that creates the group, and others whose parents are all there @throws GROUP_FULL (too many contested removals) */
   constructor(ops: Iterable<GroupOpNode>) {
     this.order = [...ops].sort((a, b) => a.lamport - b.lamport || (a.hash < b.hash ? -1 : 1))
     this.#index = new Map(this.order.map((op, i) => [op.hash, i]))
@@ -115,7 +119,7 @@ export class GroupFold {
   #judge(): boolean[] {
     const cancelled = new Set<number>()
     const looked = new Set<number>()
-    while (true) {
+    for (let contested = 0; ; contested++) {
       const { valid, pasts } = this.#authorise(cancelled)
       let next: { readonly at: number; readonly rank: number } | undefined
       for (const [i, op] of this.order.entries()) {
@@ -129,6 +133,7 @@ export class GroupFold {
         if (!next || rank < next.rank) next = { at: i, rank }
       }
       if (!next) return valid
+      if (contested >= MAX_CONTESTED_REMOVALS) throw new KithError('GROUP_FULL', 'too many removals that others did not know of')
       looked.add(next.at)
       for (const victim of this.#unseen(next.at)) cancelled.add(victim)
     }

@@ -12,7 +12,16 @@ import { GroupRoom } from './groups-room.ts'
 import { epochIdOf, openPost } from './groups-seal.ts'
 import type { OutgoingCopy, StoredEpoch, StoredPost } from './groups-store.ts'
 import type { GroupsDeps, GroupsEvents, PostView } from './groups-types.ts'
-import { HELD_POST_MS, MAX_GROUPS, MAX_GROUPS_PER_PEER, MAX_HELD_POSTS, MAX_HELD_POSTS_PER_MEMBER, MAX_STRANGER_OPS } from './limits.ts'
+import {
+  HELD_POST_MS,
+  MAX_GROUPS,
+  MAX_GROUPS_PER_PEER,
+  MAX_HELD_POSTS,
+  MAX_HELD_POSTS_PER_MEMBER,
+  MAX_RATED_PEERS,
+  MAX_STRANGER_OPS
+} from './limits.ts'
+import { RatedNames } from './rated.ts'
 import type { EntityId, IncomingMessage } from './types.ts'
 
 export interface GroupInboxParts {
@@ -25,6 +34,10 @@ export interface GroupInboxParts {
 }
 
 type Received = Pick<IncomingMessage, 'from' | 'body' | 'sentAt' | 'receivedAt'>
+/** Operations that are folded for what one peer sends, in a second and at once, and for all peers. Who gets none asks again with the next message. */
+const FOLDED_OPS_PER_SECOND = 256
+const FOLDED_OPS_BURST = 8192
+const ALL_FOLDED_OPS_PER_SECOND = 2 * FOLDED_OPS_PER_SECOND
 /** Keys in one answer. */
 const EPOCHS_TOLD = 8
 /** As many of the newest operations as a payload may name. */
@@ -37,12 +50,16 @@ export class GroupInbox {
   readonly #self: EntityId
   /** Groups that are new to us: reading one costs a signature for each operation. */
   readonly #invitations: TokenBucket
+  readonly #folds: RatedNames
+  readonly #allFolds: TokenBucket
 
   constructor(deps: GroupsDeps, parts: GroupInboxParts) {
     this.#deps = deps
     this.#parts = parts
     this.#self = deps.messenger.self
     this.#invitations = new TokenBucket(deps.clock, 1, 10)
+    this.#folds = new RatedNames(deps.clock, { perSecond: FOLDED_OPS_PER_SECOND, burst: FOLDED_OPS_BURST }, MAX_RATED_PEERS)
+    this.#allFolds = new TokenBucket(deps.clock, ALL_FOLDED_OPS_PER_SECOND, 2 * FOLDED_OPS_BURST)
   }
 
   /** @throws NOT_MEMBER, NOT_AUTHORISED, TOO_MANY_GROUPS, RATE_LIMITED, BAD_PAYLOAD, BAD_GROUP_OP, GROUP_FULL, WIRE_SIGNATURE, any WIRE_ code */
@@ -128,6 +145,8 @@ export class GroupInbox {
     if (!known) this.#checkInvitation(from)
     else if (!known.members.has(from) && update.ops.length > MAX_STRANGER_OPS) throw notMember(update.groupId)
     const log = known?.log.copy() ?? new GroupLog(update.groupId)
+    const cost = update.ops.length === 0 ? 0 : update.ops.length + log.size
+    if (!this.#folds.tryTake(from, cost) || !this.#allFolds.tryTake(cost)) throw new KithError('RATE_LIMITED', 'too many changes of groups')
     const ops = await Promise.all(update.ops.map(o => readGroupOp(o, hash => log.get(hash) !== undefined)))
     log.add(ops.filter((o): o is LoggedOp => o !== undefined))
     try {
@@ -143,7 +162,8 @@ export class GroupInbox {
     if (this.#deps.mayInvite && !this.#deps.mayInvite(from)) throw new KithError('NOT_AUTHORISED', 'this peer may not bring us into groups')
     let own = 0
     for (const room of rooms.values()) if (room.log.get(room.log.id)!.author === from) own++
-    if (rooms.size >= MAX_GROUPS || own >= MAX_GROUPS_PER_PEER)
+    // Others, under however many names, leave room for groups that the user makes.
+    if (rooms.size >= MAX_GROUPS - MAX_GROUPS_PER_PEER || own >= MAX_GROUPS_PER_PEER)
       throw new KithError('TOO_MANY_GROUPS', 'we are in as many groups as we may be')
     if (!this.#invitations.tryTake()) throw new KithError('RATE_LIMITED', 'too many new groups')
   }

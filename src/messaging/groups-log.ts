@@ -57,6 +57,7 @@ export class GroupLog {
     const copy = new GroupLog(this.id)
     for (const op of this.#ops.values()) copy.#ops.set(op.hash, op)
     for (const op of this.#waiting.values()) copy.#waiting.set(op.hash, op)
+    copy.#fold = this.#fold
     return copy
   }
 

@@ -290,6 +290,22 @@ test('who may not invite does not, and strangers cannot change or learn of a gro
   assert.deepEqual(stranger.groups.list(), [])
 })
 
+test('a peer that sends change after change is told to wait before it costs much; others go on', async t => {
+  const post = new MemoryPost()
+  const [a, b, c] = (await some(t, post, 3)) as [Member, Member, Member]
+  const { id } = await a.groups.create('g', [b.id, c.id])
+  await agree(id, [a, b, c])
+  const junk = groupUpdateBody({ groupId: id, ops: Array(1000).fill(new Uint8Array(10)), epochs: [], heads: [id], want: false })
+  for (let i = 0; i < 20; i++) await b.messenger.send({ to: a.id, type: 'group_update', body: junk })
+  await eventually('told to wait', () => b.messenger.inbox({ type: 'error' }).some(m => m.body['error_code'] === 'RATE_LIMITED'))
+  const codes = b.messenger.inbox({ type: 'error' }).map(m => m.body['error_code'])
+  assert.ok(codes.filter(x => x !== 'RATE_LIMITED').length <= 9, codes.join())
+  const d = await member(t, post)
+  await c.groups.leave(id)
+  await a.groups.add(id, d.id)
+  await agree(id, [a, d], [a, b, d])
+})
+
 test('operations and payloads survive the way, and anything else is refused with a code', () => {
   const bytes = (n: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: n, maxLength: n })
   const hex = (n: number): fc.Arbitrary<string> => bytes(n).map(b => Buffer.from(b).toString('hex'))
