@@ -20,7 +20,8 @@ async function connect(sessions: Sessions, link: MessageLink, to: EntityId, sign
   const pending = await sessions.begin(to)
   try {
     await link.send(pending.frame)
-    const answer = await next(link, signal, 'handshake_ack')
+    const answer = await next(link, signal, 'handshake_ack', 'error')
+    if (answer.message.type === 'error') throw await sessions.onRefusal(answer.message)
     return await judged(link, answer, async m => {
       const { session, frame } = await sessions.onHandshakeAck(m, link)
       await link.send(frame)
@@ -34,7 +35,7 @@ async function connect(sessions: Sessions, link: MessageLink, to: EntityId, sign
 async function accept(sessions: Sessions, link: MessageLink, signal: AbortSignal): Promise<Channel> {
   const key = link.peerId ?? link.address ?? link.via
   await judged(link, await next(link, signal, 'handshake'), async m => {
-    const answer = await sessions.onHandshake(m, { key, peerId: link.peerId })
+    const answer = await sessions.onHandshake(m, { key, peerId: link.peerId }).catch(error => refused(sessions, link, m, error))
     // Both sides greet at the same time: ours goes on, on a link of its own.
     if (!answer) throw new KithError('LINK_REPLACED', 'our own handshake goes on')
     await link.send(answer)
@@ -46,12 +47,22 @@ async function accept(sessions: Sessions, link: MessageLink, signal: AbortSignal
   )
 }
 
+/** Says why there is no session, where the peer can do something about it, and stays until it has read that. */
+async function refused(sessions: Sessions, link: MessageLink, m: ReceivedSecureMessage, error: unknown): Promise<never> {
+  const frame = link.settled ? undefined : await sessions.refusal(m, codeOf(error))
+  if (frame) {
+    await link.send(frame)
+    await link.next()
+  }
+  throw error
+}
+
 interface Arrived {
   readonly frame: Uint8Array
   readonly message: ReceivedSecureMessage
 }
 
-async function next(link: MessageLink, signal: AbortSignal, type: MessageType): Promise<Arrived> {
+async function next(link: MessageLink, signal: AbortSignal, ...types: readonly MessageType[]): Promise<Arrived> {
   for (;;) {
     signal.throwIfAborted()
     const frame = await link.next()
@@ -59,7 +70,7 @@ async function next(link: MessageLink, signal: AbortSignal, type: MessageType): 
     if (!frame) throw new KithError('PEER_PROTOCOL', 'the link ended before the handshake did')
     try {
       const message = readSecureMessage(frame)
-      if (message.type !== type)
+      if (!message.type || !types.includes(message.type))
         throw new KithError('SEQUENCE_ERROR', 'another message than the next of the handshake', { type: message.msgType })
       return { frame, message }
     } catch (error) {

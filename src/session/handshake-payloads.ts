@@ -86,6 +86,12 @@ export const confirmPayload = (response: Uint8Array): Uint8Array<ArrayBuffer> =>
 /** @throws MALFORMED, MALFORMED_JSON, TOO_DEEP */
 export const readConfirm = (data: Uint8Array): Uint8Array => hex(parseJsonObject(data), 'challenge_response', 64)
 
+/** What an `error` in place of a handshake_ack says. @throws MALFORMED, MALFORMED_JSON, TOO_DEEP */
+export function readErrorCode(data: Uint8Array): string {
+  const code = parseJsonObject(data)['error_code']
+  return typeof code === 'string' && /^[A-Z0-9_]{1,64}$/.test(code) ? code : malformed('error_code')
+}
+
 export const encode = (json: JsonObject): Uint8Array<ArrayBuffer> => utf8(canonicalJson(json))
 
 function commonFields(json: JsonObject): Omit<Answer, 'selectedVersion'> {

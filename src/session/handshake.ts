@@ -176,6 +176,30 @@ export async function checkConfirm(deps: HandshakeDeps, answered: Answered, m: R
   await checkResponse(deps, 'initiator', answered.transcript, response, peer.publicKey)
 }
 
+/** Refusals of a handshake that its sender can do something about, and in which words it is told. */
+const TOLD: ReadonlyMap<string, string> = new Map([
+  ['CLOCK_SKEW', 'the clocks of the two sides are more than 5 minutes apart: set the one that is wrong'],
+  ['INVALID_VERSION', 'the two sides speak no common version: update the older one']
+])
+
+/** The `error` in place of a `handshake_ack`; undefined: nothing is said. */
+export function writeRefusal(deps: HandshakeDeps, m: ReceivedSecureMessage, code: string): Promise<Uint8Array> | undefined {
+  const text = TOLD.get(code)
+  if (text === undefined || m.type !== 'handshake' || m.recipientId !== deps.self.entityId) return undefined
+  const header = makeHeader(deps, 'error', m.senderId, m.sessionId, '1.1')
+  return writeHandshake(deps, header, payloads.encode({ error_code: code, error_message: text }))
+}
+
+/** Why the peer refused our handshake. Its clock may be wrong, so the date does not count. @throws MISROUTED, SEQUENCE_ERROR, INVALID_SIGNATURE */
+export async function readRefusal(deps: HandshakeDeps, m: ReceivedSecureMessage): Promise<KithError> {
+  if (m.recipientId !== deps.self.entityId) throw new KithError('MISROUTED', 'the refusal is for somebody else')
+  if (m.type !== 'error' || m.sequenceNum !== 0 || m.encrypted) throw new KithError('SEQUENCE_ERROR', 'not the next message of a handshake')
+  await checkSignature(deps, m)
+  const code = payloads.readErrorCode(m.data)
+  const text = TOLD.get(code)
+  return text === undefined ? new KithError('PEER_PROTOCOL', 'the peer refused the handshake', { code }) : new KithError(code, text)
+}
+
 /** One code and one text for everything that keeps keys from being agreed on (threats HS1, HS10). */
 const notAgreed = (): KithError => new KithError('DECRYPTION_FAILED', 'no common keys')
 

@@ -19,7 +19,9 @@ import {
   confirmHandshake,
   type HandshakeDeps,
   type LinkFacts,
-  readHandshake
+  readHandshake,
+  readRefusal,
+  writeRefusal
 } from './handshake.ts'
 import { HandshakeGate } from './handshake-gate.ts'
 import { type AuthenticationLayer, type EncryptionLayer, ed25519Layer, x25519AesGcmLayer } from './layers.ts'
@@ -173,6 +175,17 @@ export class Sessions {
     if (!this.#begun.take(m.sessionId)) throw outOfTurn()
     const { start, frame } = await confirmHandshake(this.#deps, attempt.state, proof)
     return { session: this.#open(start), frame }
+  }
+
+  /** For a `handshake` that onHandshake refused with `code`: an `error` to send instead of the ack; undefined: nothing is said. */
+  refusal(m: ReceivedSecureMessage, code: string): Promise<Uint8Array> | undefined {
+    return writeRefusal(this.#deps, m, code)
+  }
+  /** The peer answers our handshake with an `error`: @returns why @throws SEQUENCE_ERROR when none was begun; the codes of readRefusal */
+  async onRefusal(m: ReceivedSecureMessage): Promise<KithError> {
+    const attempt = this.#begun.get(m.sessionId)
+    if (attempt?.state.to !== m.senderId) throw outOfTurn()
+    return this.#counting(attempt, this.#begun, m.sessionId, readRefusal(this.#deps, m))
   }
 
   /** Finishes a handshake that the peer began. @throws SEQUENCE_ERROR when none was; the codes of handshake.ts */
