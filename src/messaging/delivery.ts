@@ -222,6 +222,7 @@ export class Delivery implements AsyncDisposable {
     peer.failures++
     peer.lastError = error instanceof KithError ? error : new KithError('PEER_UNREACHABLE', textOf(error), {}, { cause: error })
     this.#deps.log.debug('peer not reached', { peer: peer.id, code: peer.lastError.code, failures: peer.failures })
+    this.#deps.outbox.notReached(peer.id, { code: peer.lastError.code, message: peer.lastError.message })
     peer.retryAt = this.#deps.clock.monotonic() + backoffMs(peer.failures - 1, RETRY, this.#deps.random)
     this.#alarm.at(peer.retryAt)
     if (this.#deps.carry && !peer.isCarrying) this.#track(this.#carryAll(peer))
@@ -259,6 +260,7 @@ export class Delivery implements AsyncDisposable {
     peer.link = served
     peer.failures = 0
     peer.retryAt = 0
+    this.#deps.outbox.notReached(peer.id, undefined)
     if (isNew) this.#deps.events.emit('peer:connected', { entityId: peer.id, peerId: link.peerId })
     const running = served.run()
     this.#track(running)

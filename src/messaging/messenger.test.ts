@@ -178,9 +178,9 @@ test('what is not delivered in its time has failed, and the sender is told', asy
   const to = 'did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK'
   const told: (string | undefined)[] = []
   alice.messenger.events.on('message:changed', ({ message }) => told.push(message.reason?.code))
-  const { id } = await alice.messenger.send({ to, ...hello, ttlMs: 50 })
+  const { id } = await alice.messenger.send({ to, ...hello, ttlMs: 200 })
   await eventually('expired', () => alice.messenger.sent(id)?.state === 'failed')
-  assert.deepEqual(told, ['EXPIRED'])
+  assert.deepEqual(told, ['PEER_UNREACHABLE', 'EXPIRED'])
   const { id: other } = await alice.messenger.send({ to, ...hello })
   assert.equal(alice.messenger.cancel(other), true)
   await eventually('cancelled', () => alice.messenger.sent(other)?.reason?.code === 'CANCELLED')

@@ -15,6 +15,7 @@ import { canonicalJson, type JsonObject } from '../wire/strict-json.ts'
 import type { Failpoint, FailpointName } from './failpoints.ts'
 import {
   MAX_MESSAGE_BODY_BYTES,
+  MAX_PEER_FIGURES,
   MAX_TTL_MS,
   MAX_WAITING,
   MAX_WAITING_BYTES,
@@ -58,6 +59,11 @@ interface Total {
 const MAX_ANSWERS_PER_PEER = MAX_WAITING_PER_PEER / 10
 const MAX_WAITING_BESIDE_ANSWERS = MAX_WAITING / 2
 const EXPIRED = 'EXPIRED'
+/** A wall clock that goes ahead of the monotonic one by so much at once was set (or the machine slept): nothing expires for a while. */
+const CLOCK_JUMP_MS = 60_000
+const CLOCK_DOUBT_MS = 10 * 60_000
+/** Messages that tell that, and why, their recipient cannot be reached. */
+const TOLD_AT_ONCE = 50
 /** Rows that are expired in one transaction. */
 const EXPIRE_AT_ONCE = 500
 
@@ -70,14 +76,19 @@ export class Outbox {
   readonly #sending = new Map<string, Promise<SentMessage>>()
   /** Sent on a link and not acknowledged: a matter of this process. */
   readonly #onTheWay = new Set<string>()
+  readonly #notReached = new Map<EntityId, NonNullable<SentMessage['reason']>>()
 
   /** Ends that could not be written, on a full disk say; written when there is room. No look at anything before then (monotonic ms). */
   #unwritten: Unwritten[] = []
   #pausedUntil = 0
+  /** By how much the wall clock leads the monotonic one, and until when it is doubted (monotonic ms). */
+  #lead: number
+  #doubtUntil = 0
 
   constructor(deps: OutboxDeps, self: EntityId) {
     this.#deps = deps
     this.#self = self
+    this.#lead = deps.clock.now() - deps.clock.monotonic()
     for (const t of deps.store.waitingTotals()) this.#count(t.to, t.messages, t.bytes)
   }
 
@@ -139,6 +150,17 @@ export class Outbox {
     const changedAt = this.#deps.clock.now()
     this.#tell({ id, to, type, state: 'sent', reason: undefined, createdAt, changedAt, attempts: m.attempts + 1 })
   }
+  /** Why what waits for a peer waits, as long as this process runs; undefined: it can be reached. The newest messages tell it. */
+  notReached(to: EntityId, reason: SentMessage['reason']): void {
+    const before = this.#notReached.get(to)
+    // That it was tried too often says less than why it failed.
+    if (before?.code === reason?.code || (before && reason?.code === 'CIRCUIT_OPEN')) return
+    this.#notReached.delete(to)
+    if (!reason) return
+    this.#notReached.set(to, reason)
+    if (this.#notReached.size > MAX_PEER_FIGURES) this.#notReached.delete(this.#notReached.keys().next().value!)
+    for (const row of this.#deps.store.outbox(TOLD_AT_ONCE)) if (row.to === to && row.state === 'waiting') this.#tell(this.#view(row))
+  }
   /** Their link has ended: they wait again. @returns those that have not ended in the meantime */
   notDelivered(messages: readonly WaitingMessage[], reason: NonNullable<SentMessage['reason']>): WaitingMessage[] {
     const changedAt = this.#deps.clock.now()
@@ -186,11 +208,23 @@ export class Outbox {
     const pause = this.#pausedUntil - clock.monotonic()
     if (pause > 0) return clock.now() + pause
     for (const { messages, state, reason } of this.#unwritten.splice(0)) this.#end(messages, state, reason)
+    const doubt = this.#doubtMs()
+    if (doubt > 0) return clock.now() + doubt
     const due = store.expired(clock.now(), EXPIRE_AT_ONCE).filter(r => !this.#onTheWay.has(r.id))
     const reason = { code: EXPIRED, message: 'it was not delivered in time' }
     for (const row of due) onEnded(row.to, row.id)
     this.#end(due, 'failed', reason)
     return store.nextExpiry()
+  }
+
+  /** After the wall clock jumped ahead: how long it is not believed (threats ST3). It may jump back. */
+  #doubtMs(): number {
+    const { clock } = this.#deps
+    const [lead, now] = [clock.now() - clock.monotonic(), clock.monotonic()]
+    if (lead - this.#lead > CLOCK_JUMP_MS) this.#doubtUntil = now + CLOCK_DOUBT_MS
+    else if (this.#lead - lead > CLOCK_JUMP_MS) this.#doubtUntil = now
+    this.#lead = lead
+    return this.#doubtUntil - now
   }
 
   #check(message: OutgoingMessage, id: string): NewOutgoing {
@@ -302,7 +336,8 @@ export class Outbox {
   #view(row: OutboxRow): SentMessage {
     const { id, to, type, reason, createdAt, changedAt, attempts } = row
     const state = row.state === 'waiting' && this.#onTheWay.has(id) ? 'sent' : row.state
-    return { id, to, type, state, reason, createdAt, changedAt, attempts }
+    const why = reason ?? (state === 'waiting' ? this.#notReached.get(to) : undefined)
+    return { id, to, type, state, reason: why, createdAt, changedAt, attempts }
   }
   #tell(message: SentMessage): void {
     const { id, to, type, state, reason, createdAt, changedAt, attempts } = message
