@@ -226,6 +226,8 @@ export function taskLine(t: TaskView): string {
 
 /** A task with its result. */
 export function describeTask(t: TaskView, own: boolean): string[] {
+  if (t.state === 'COMPLETED' && t.output === undefined)
+    return [taskLine(t), '  Its result does not fit a message: it is a file.', `  id ${t.id}`]
   if (t.state === 'COMPLETED') return cleanLines(typeof t.output === 'string' ? t.output : JSON.stringify(t.output, undefined, 2))
   const waits = own ? ["Not finished: 'kith up' goes on with it."] : []
   return [taskLine(t), ...(ENDS.has(t.state) ? [] : waits), `  id ${t.id}`]
