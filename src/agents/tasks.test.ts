@@ -100,6 +100,26 @@ test('tasks wait for a free slot, givers take turns, and the limits of a grant h
   assert.equal(new Set(order).size, 5)
 })
 
+test('a program that floods with progress is shown now and then, and its last word is not lost', async t => {
+  const rig = new TaskRig(t)
+  const [giver, worker] = [await rig.node(), await rig.node()]
+  const over = Promise.withResolvers<void>()
+  let told = 0
+  worker.tasks.events.on('task:changed', () => told++)
+  const run: SkillRun = async (_, { progress }) => {
+    for (let i = 0; i < 20_000; i++) progress(i / 20_000)
+    progress(0.5, 'last')
+    await over.promise
+    return null
+  }
+  await worker.tasks.serveSkill({ name: 'flood', run })
+  const { id } = await giver.tasks.delegate({ to: worker.id, skill: 'flood' })
+  await eventually('the last', () => worker.tasks.task(id)?.note === 'last' && giver.tasks.task(id)?.note === 'last')
+  assert.ok(told < 1000, `${told} changes`)
+  over.resolve()
+  await done(giver.tasks.wait(id))
+})
+
 test('progress is seen by the giver', async t => {
   const rig = new TaskRig(t)
   const [giver, worker] = [await rig.node(), await rig.node()]

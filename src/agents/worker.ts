@@ -7,8 +7,12 @@ import type { Courier } from './courier.ts'
 import type { TasksDeps } from './deps.ts'
 import { MAX_INLINE_BYTES, MAX_NOTE_CHARS, PROGRESS_INTERVAL_MS, RUNNING_NOTICE_MS } from './limits.ts'
 import { progressBody, readRequest, valueBytes } from './payloads.ts'
+import { isFinal } from './states.ts'
 import type { Outcome, TaskRow } from './store.ts'
 import { type FileContent, type Skill, type TaskFile, TaskOutputFile } from './types.ts'
+
+/** Progress is shown here at most so often, however often a program tells it. */
+const SHOWN_INTERVAL_MS = PROGRESS_INTERVAL_MS / 10
 
 export class Worker {
   readonly #deps: TasksDeps
@@ -81,10 +85,21 @@ export class Worker {
     const { clock } = this.#deps
     let last: { readonly progress: number; readonly note: string } = { progress: 0, note: '' }
     let isWaiting = true
+    let isShown = true
     let toldAt = Number.NEGATIVE_INFINITY
+    let shownAt = Number.NEGATIVE_INFINITY
+    const show = (): void => {
+      shownAt = clock.monotonic()
+      isShown = true
+      const fresh = this.#deps.store.get(row.key)
+      if (!fresh || isFinal(fresh.state)) return
+      this.#board.setLive(row.key, last)
+      this.#board.changed(fresh)
+    }
     const tell = (): void => {
       isWaiting = false
       toldAt = clock.monotonic()
+      if (!isShown) show()
       this.#courier.tell(row.peer, 'task_progress', progressBody({ taskId: row.id, state: 'IN_PROGRESS', ...last }))
     }
     const after = (ms: number): void => void clock.sleep(ms, over).then(tell, () => {})
@@ -92,9 +107,8 @@ export class Worker {
     return (part, note = '') => {
       if (over.aborted) return
       last = { progress: Math.min(1, Math.max(0, Number(part) || 0)), note: textOf(note).slice(0, MAX_NOTE_CHARS) }
-      this.#board.setLive(row.key, last)
-      const fresh = this.#deps.store.get(row.key)
-      if (fresh) this.#board.changed(fresh)
+      isShown = false
+      if (clock.monotonic() - shownAt >= SHOWN_INTERVAL_MS) show()
       if (isWaiting) return
       isWaiting = true
       after(Math.max(0, toldAt + PROGRESS_INTERVAL_MS - clock.monotonic()))
