@@ -21,8 +21,11 @@ export interface CollectorDeps {
   readonly open: (envelope: SealedEnvelope) => Promise<void>
 }
 
-/** Not the envelope's fault: it stays in the mailbox and is collected again. */
-const OURS = new Set(['DISK_FULL', 'STORE_READ_ONLY', 'STORE_CORRUPT', 'QUEUE_FULL', 'RATE_LIMITED', 'MESSENGER_CLOSED', 'INTERNAL'])
+/**
+ * Not the envelope's fault: it stays in the mailbox and is collected again. RATE_LIMITED is not among them: whoever leaves more of a type than
+ * it may would keep back everything that others left behind it.
+ */
+const OURS = new Set(['DISK_FULL', 'STORE_READ_ONLY', 'STORE_CORRUPT', 'QUEUE_FULL', 'MESSENGER_CLOSED', 'INTERNAL'])
 
 export class MailboxCollector implements AsyncDisposable {
   readonly #deps: CollectorDeps

@@ -118,6 +118,22 @@ test('messages for who is away wait at a mailbox that cannot read them, and arri
   assert.equal(await collector.collect(r.keeper.self), 0)
 })
 
+test('who leaves more of a type than it may does not keep back what others left behind it', async t => {
+  const r = await rig(t)
+  r.net.disconnect(r.keeper.self.peerId, r.owner.self.peerId)
+  for (const text of ['too much', 'too much', 'hello']) await send(r, text)
+  const { self, network, rpc } = r.owner
+  let opened = 0
+  const open = async (): Promise<void> => {
+    if (++opened < 3) throw new KithError('RATE_LIMITED', 'the message is not taken now')
+  }
+  const collector = openCollector({ log: silentLogger, rpc, certificate: self.certificate, network, mailboxes: () => [], open })
+  t.after(() => collector[Symbol.asyncDispose]())
+  r.net.connect(r.keeper.self.peerId, self.peerId)
+  assert.equal(await collector.collect(r.keeper.self), 3)
+  assert.deepEqual([opened, r.store.totals().length], [3, 0])
+})
+
 test('a mailbox gives and deletes only for the owner that the connection and the certificate prove', async t => {
   const r = await rig(t)
   r.net.disconnect(r.keeper.self.peerId, r.owner.self.peerId)
