@@ -17,6 +17,7 @@ import type { Guard } from './guard.ts'
 import type { Inbox } from './inbox.ts'
 import { CROSSING_MS, HANDSHAKE_MS, MAX_LINKS, MAX_OPENING, MAX_PEER_FIGURES, RETRY_MAX_MS, RETRY_MS } from './limits.ts'
 import type { LinkOpener, MessageLink } from './link.ts'
+import { originKey } from './origin-key.ts'
 import type { Outbox } from './outbox.ts'
 import { Peer } from './peer.ts'
 import { PeerFigures, type PeerStats } from './peer-figures.ts'
@@ -28,6 +29,9 @@ import type { EntityId, MessengerEvents } from './types.ts'
 
 /** Messages read from disk at a time for a carrier. */
 const CARRY_BATCH = 16
+/** Links of others that are being greeted at a time: in all, and from one place, so that nobody's silence takes the places of all. */
+const MAX_ACCEPTING = 4 * MAX_OPENING
+const MAX_ACCEPTING_PER_ORIGIN = MAX_OPENING / 4
 const RETRY = { firstMs: RETRY_MS, maxMs: RETRY_MAX_MS, jitter: 0.5 }
 
 export interface DeliveryDeps {
@@ -57,7 +61,8 @@ export class Delivery implements AsyncDisposable {
   readonly #closing = new AbortController()
   readonly #tasks = new Set<Promise<unknown>>()
   #opening = 0
-  #accepting = 0
+  /** Links of others that are being greeted, by where they come from. */
+  readonly #accepting = new Map<string, number>()
 
   constructor(deps: DeliveryDeps, self: EntityId) {
     this.#deps = deps
@@ -111,8 +116,12 @@ export class Delivery implements AsyncDisposable {
 
   /** Serves a link that somebody else has opened, until it ends. Never rejects. */
   async accept(link: MessageLink): Promise<void> {
-    if (this.#accepting >= MAX_OPENING || this.#closing.signal.aborted) return link[Symbol.asyncDispose]()
-    this.#accepting++
+    const origin = originKey(link)
+    const ofOrigin = this.#accepting.get(origin) ?? 0
+    const accepting = [...this.#accepting.values()].reduce((a, b) => a + b, 0)
+    if (accepting >= MAX_ACCEPTING || ofOrigin >= MAX_ACCEPTING_PER_ORIGIN || this.#closing.signal.aborted)
+      return link[Symbol.asyncDispose]()
+    this.#accepting.set(origin, ofOrigin + 1)
     this.#deps.failpoint('link:accepted')
     let channel: Channel | undefined
     try {
@@ -121,7 +130,9 @@ export class Delivery implements AsyncDisposable {
       this.#deps.guard.report({ entityId: undefined, peerId: link.peerId, address: link.address }, codeOf(cause))
       this.#deps.log.debug('greeting failed', { peer: link.peerId, code: codeOf(cause), cause })
     } finally {
-      this.#accepting--
+      const left = this.#accepting.get(origin)! - 1
+      if (left > 0) this.#accepting.set(origin, left)
+      else this.#accepting.delete(origin)
     }
     if (!channel) return link[Symbol.asyncDispose]()
     await this.#adopt(this.#peer(channel.peer), link, channel, false)

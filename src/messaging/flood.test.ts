@@ -99,3 +99,17 @@ test('what an attacker repeats of a peer, or says in its name, costs the attacke
   await eventually('delivered', () => honest.messenger.sent(again.id)?.state === 'delivered')
   assert.equal(victim.messenger.inbox().length, 2)
 })
+
+test('silent links from one place do not keep others out, under however many names they come (threats HS3)', async () => {
+  using folder = tempFolder()
+  const net = new MemoryNetwork()
+  await using victim = await net.open(folder.path, 'victim')
+  await using honest = await net.open(folder.path, 'honest')
+  for (let i = 0; i < 100; i++) {
+    const [, theirs] = memoryLinkPair({ peerId: 'victim' }, { peerId: `sybil ${i}`, address: '8.8.8.8' })
+    void victim.messenger.accept(theirs)
+    assert.equal(theirs.closed.aborted, i >= 8)
+  }
+  const { id } = await honest.messenger.send({ to: victim.id, type: 'agent_message', body: note('hello') })
+  await eventually('delivered', () => honest.messenger.sent(id)?.state === 'delivered')
+})

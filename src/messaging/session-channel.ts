@@ -7,6 +7,7 @@ import { readPayload } from '../wire/payloads.ts'
 import { type ReceivedSecureMessage, readSecureMessage } from '../wire/secure-message.ts'
 import type { Channel, Channels, OpenedFrame, SealedFrame } from './channel.ts'
 import type { MessageLink } from './link.ts'
+import { originKey } from './origin-key.ts'
 import type { EntityId } from './types.ts'
 
 export function sessionChannels(sessions: Sessions): Channels {
@@ -33,7 +34,7 @@ async function connect(sessions: Sessions, link: MessageLink, to: EntityId, sign
 }
 
 async function accept(sessions: Sessions, link: MessageLink, signal: AbortSignal): Promise<Channel> {
-  const key = link.peerId ?? link.address ?? link.via
+  const key = originKey(link)
   await judged(link, await next(link, signal, 'handshake'), async m => {
     const answer = await sessions.onHandshake(m, { key, peerId: link.peerId }).catch(error => refused(sessions, link, m, error))
     // Both sides greet at the same time: ours goes on, on a link of its own.
