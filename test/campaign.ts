@@ -33,6 +33,12 @@ const LONG: readonly Long[] = [
     what: 'messengers killed four times at each named moment, and 60 times at random'
   },
   {
+    name: 'ask',
+    file: 'test/faults/ask-*.test.ts',
+    env: { KITH_KILLS: '10', KITH_CAMPAIGN: '1' },
+    what: 'nodes that send messages and tasks: cut apart for minutes, stopped, killed, on full disks, with wrong clocks, without power'
+  },
+  {
     name: 'ed2k',
     file: 'test/interop/ed2k.test.ts',
     env: { KITH_ED2K_MIB: '200' },
