@@ -135,6 +135,10 @@ export class OpenMessenger implements Messenger {
   isConnected(entityId: EntityId): boolean {
     return this.#delivery.isConnected(entityId)
   }
+  /** Whether a message waits for a peer; costs nothing, unlike `stats`. */
+  isWaitingFor(entityId: EntityId): boolean {
+    return this.#outbox.waitingFor(entityId).messages > 0
+  }
   /** Figures of every peer that was linked or written to in this process. */
   stats(): PeerStats[] {
     return this.#delivery.stats()

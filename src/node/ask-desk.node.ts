@@ -2,6 +2,7 @@
 import type { TaskView as OwnTask, TaskFiles } from '../agents/types.ts'
 import { utf8 } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
+import type { PeerStats } from '../messaging/peer-figures.ts'
 import type { EntityId, IncomingMessage, SentMessage } from '../messaging/types.ts'
 import { verificationWords } from '../session/fingerprint.ts'
 import type { Grant, PeerRecord } from '../trust/types.ts'
@@ -114,7 +115,9 @@ export class AskDesk implements T.AskService {
   }
 
   async peers(): Promise<readonly T.KnownPeerView[]> {
-    return this.#parts.book.peers(1000).map(p => this.#peer(p))
+    // Once for all: percentiles cost something.
+    const stats = new Map(this.#parts.messenger.stats().map(x => [x.entityId, x]))
+    return this.#parts.book.peers(1000).map(p => this.#peer(p, stats.get(p.entityId)))
   }
 
   async changePeer(request: T.ChangePeerRequest, signal?: AbortSignal): Promise<T.KnownPeerView> {
@@ -131,7 +134,10 @@ export class AskDesk implements T.AskService {
     if (banned === false) book.scores.pardon(entity)
     if (mailbox !== undefined) await this.#parts.announce()
     if (mailbox === true) await registry.keep(entity)
-    return this.#peer(record)
+    return this.#peer(
+      record,
+      this.#parts.messenger.stats().find(x => x.entityId === entity)
+    )
   }
 
   async verify(peer: string, signal?: AbortSignal): Promise<T.VerifyView> {
@@ -292,9 +298,8 @@ export class AskDesk implements T.AskService {
       attempts: t.attempts
     }
   }
-  #peer(p: PeerRecord): T.KnownPeerView {
+  #peer(p: PeerRecord, stats: PeerStats | undefined): T.KnownPeerView {
     const { book, messenger } = this.#parts
-    const stats = messenger.stats().find(s => s.entityId === p.entityId)
     const { score, standing } = book.scores.view({ entityId: p.entityId })
     return {
       entityId: p.entityId,

@@ -59,8 +59,7 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const guard = new PeerGuard({ clock, scores: book.scores, isTrusted })
   const late: { messenger?: OpenMessenger; carrier?: SealedCarrier; tasks?: Tasks } = {}
   const isActive = (id: string): boolean =>
-    late.tasks?.tasks({ peer: id }).some(t => t.finishedAt === undefined) === true ||
-    late.messenger?.stats().some(p => p.entityId === id && p.queued > 0) === true
+    late.tasks?.tasks({ peer: id }).some(t => t.finishedAt === undefined) === true || late.messenger?.isWaitingFor(id) === true
   const pool = stack.use(openLinkPool({ clock, random: fraction, guard, isActive }, directory))
   const allowsLegacy = (id: string): boolean => book.peer(id)?.allowsLegacy === true
   const sessions = openSessions({ clock, random: randomBytes, self, network: NETWORK, allowsLegacy })
