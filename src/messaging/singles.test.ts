@@ -85,3 +85,23 @@ test('who sends what is refused and fetches no answers leaves room for the messa
     const { length } = peer.messenger.outbox(2 * most).filter(m => m.type === 'error')
     assert.ok(length >= most && length < most + 100, `${length} errors wait`)
   }))
+
+test('receipts for many senders are carried a few at a time, and each goes out', async () => {
+  using folder = tempFolder()
+  const told = new Set<string>()
+  let most = 0
+  let now = 0
+  const carrier = {
+    carry: async (to: string) => {
+      most = Math.max(most, ++now)
+      await new Promise<void>(resolve => setImmediate(resolve))
+      now--
+      return Boolean(told.add(to))
+    }
+  }
+  await using peer = await new MemoryNetwork().open(folder.path, 'peer', { carrier })
+  const sent = await Promise.all(Array.from({ length: 100 }, (_, i) => written(`sender ${i}`, peer.id)))
+  await Promise.all(sent.map(bytes => receive(peer, bytes, { via: 'sealed' })))
+  await eventually('all are told', () => told.size === sent.length)
+  assert.ok(most <= 16, `${most} at once`)
+})

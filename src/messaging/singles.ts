@@ -12,7 +12,7 @@ import { canonicalJson } from '../wire/strict-json.ts'
 import { readAck } from './ack-ranges.ts'
 import type { Guard } from './guard.ts'
 import type { Inbox } from './inbox.ts'
-import { MAX_RECEIPT_PEERS, MAX_RECEIPTS, RECEIPT_DELAY_MS } from './limits.ts'
+import { MAX_OPENING, MAX_RECEIPT_PEERS, MAX_RECEIPTS, RECEIPT_DELAY_MS } from './limits.ts'
 import type { SealedCarrier } from './link.ts'
 import { payloadOf } from './link-sender.ts'
 import type { Outbox } from './outbox.ts'
@@ -39,6 +39,9 @@ export interface SinglesDeps extends SingleMessageDeps {
   readonly sayReceived: (to: EntityId, ids: readonly string[]) => Promise<boolean>
 }
 
+/** Receipts that are sealed and carried at once: each may look its recipient up in the network. */
+const MAX_CARRIED_RECEIPTS = MAX_OPENING / 2
+
 export class Singles {
   readonly #deps: SinglesDeps
   readonly #replays: ReplayWindow
@@ -46,6 +49,9 @@ export class Singles {
   /** What is to be confirmed, by sender. */
   readonly #receipts = new Map<EntityId, Set<string>>()
   readonly #tasks = new Set<Promise<void>>()
+  #carrying = 0
+  /** Receipts that wait for one of the others. */
+  readonly #turns: (() => void)[] = []
 
   constructor(deps: SinglesDeps) {
     this.#deps = deps
@@ -106,6 +112,7 @@ export class Singles {
   async #confirmSoon(to: EntityId): Promise<void> {
     const { clock, carrier, sayReceived, log } = this.#deps
     await clock.sleep(RECEIPT_DELAY_MS, this.#closing.signal).catch(() => {})
+    if (this.#carrying++ >= MAX_CARRIED_RECEIPTS) await new Promise<void>(resolve => this.#turns.push(resolve))
     const ids = [...(this.#receipts.get(to) ?? [])]
     this.#receipts.delete(to)
     try {
@@ -115,6 +122,9 @@ export class Singles {
     } catch (cause) {
       // The sender tries again, and then gets another one.
       log.debug('a receipt was not sent', { to, code: codeOf(cause), cause })
+    } finally {
+      this.#carrying--
+      this.#turns.shift()?.()
     }
   }
 }
