@@ -162,7 +162,7 @@ test('a ban goes on after a restart, no longer than it would have; scores of add
   {
     await using book = open()
     assert.equal(book.scores.isBanned({ entityId: ALICE }), false)
-    book.scores.ban(ALICE)
+    book.scores.penalise({ entityId: ALICE }, 'fatal', 'X')
   }
   clock.at -= 24 * 3_600_000 // the wall clock was wrong
   await using book = open()
@@ -204,4 +204,17 @@ test('any text is an id, a name, a grant, or refused with a code of this folder'
       () => checkGrant('relay', { n }),
       e => hasCode(e, 'BAD_GRANT')
     )
+})
+
+test('a ban by the user is one after a restart, however much later', async t => {
+  const { clock, open } = setUp(t)
+  {
+    await using book = open()
+    book.scores.ban(BOB)
+  }
+  clock.at += 365 * 24 * 3_600_000
+  await using book = open()
+  assert.equal(book.scores.isBanned({ entityId: BOB }), true)
+  book.scores.pardon(BOB)
+  assert.equal(book.scores.isBanned({ entityId: BOB }), false)
 })

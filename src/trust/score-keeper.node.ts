@@ -4,8 +4,8 @@
  */
 import type { Clock } from '../base/clock.ts'
 import type { Sqlite } from '../store/sqlite.node.ts'
-import { BAN_HOLD_MS, MAX_SCORES, MIN_SCORE } from './limits.ts'
-import { PENALTIES, type Penalty, Scores, type ScoreView } from './scores.ts'
+import { BAN_HOLD_MS, MAX_SCORES } from './limits.ts'
+import { PENALTIES, type Penalty, Scores, type ScoreView, USER_BAN } from './scores.ts'
 import type { ScoreKeeper, Subject } from './types.ts'
 
 interface ScoreRow {
@@ -48,7 +48,7 @@ export class StoredScores implements ScoreKeeper {
     return this.view(who).standing === 'banned'
   }
   ban(entityId: string): void {
-    this.#identities.add(entityId, MIN_SCORE * 2, 'BANNED_BY_USER')
+    this.#identities.ban(entityId)
   }
   pardon(entityId: string): void {
     this.#identities.remove(entityId)
@@ -83,6 +83,10 @@ export class StoredScores implements ScoreKeeper {
     return 'entityId' in who ? this.#identities : this.#addresses
   }
   #restore(row: ScoreRow): void {
+    if (row.code === USER_BAN) {
+      this.#identities.ban(row.entity_id)
+      return
+    }
     // A wall clock that went back must not make a ban longer than it was.
     const ahead = Math.min(row.at - this.#clock.now(), BAN_HOLD_MS)
     this.#identities.set(row.entity_id, { score: row.score, at: this.#clock.monotonic() + ahead, code: row.code })

@@ -64,3 +64,16 @@ test('when there are as many as there may be, the score nearest to 0 is forgotte
   assert.equal(scores.view('a').standing, 'banned')
   assert.equal(scores.size, 3)
 })
+
+test('a ban by the user holds until the user ends it: no time, no other offence or reward, and no flood of names does', () => {
+  const { clock, scores } = setUp(10)
+  scores.ban('a')
+  scores.add('a', PENALTIES.low, 'X')
+  scores.add('a', 200, '')
+  for (let i = 0; i < 100; i++) scores.add(`b${i}`, PENALTIES.fatal, 'X')
+  clock.at += 365 * 24 * 3_600_000
+  assert.equal(scores.view('a').standing, 'banned')
+  assert.equal(scores.size <= 10, true)
+  scores.remove('a')
+  assert.equal(scores.view('a').standing, 'good')
+})

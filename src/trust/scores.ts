@@ -27,6 +27,11 @@ export interface ScoreEntry {
   readonly code: string
 }
 
+/** What the user decided: it holds until the user says otherwise, whatever else happens, and is never forgotten for others. */
+export const USER_BAN = 'BANNED_BY_USER'
+/** No clock runs for so long: a hundred years. */
+const FOREVER_MS = 100 * 365 * 24 * 3_600_000
+
 /** Below this a score says nothing. */
 const NOTHING = 0.05
 
@@ -54,9 +59,15 @@ export class Scores {
   add(key: string, points: number, code: string): ScoreView {
     const now = this.#clock.monotonic()
     const old = this.#entries.get(key)
+    if (old?.code === USER_BAN) return this.view(key)
     const score = Math.min(MAX_SCORE, Math.max(MIN_SCORE, (old ? fadedTo(old, now) : 0) + points))
     this.set(key, { score, at: score <= BAN_SCORE ? now + BAN_HOLD_MS : now, code: points < 0 ? code : (old?.code ?? code) })
     return this.view(key)
+  }
+
+  /** Bans for good: only `remove` ends it. */
+  ban(key: string): void {
+    this.set(key, { score: MIN_SCORE, at: this.#clock.monotonic() + FOREVER_MS, code: USER_BAN })
   }
 
   /** Puts an entry as it is, for one that was kept. */
@@ -94,6 +105,7 @@ export class Scores {
     let least: string | undefined
     let size = Number.POSITIVE_INFINITY
     for (const [key, entry] of this.#entries) {
+      if (entry.code === USER_BAN) continue
       const at = Math.abs(fadedTo(entry, now))
       if (at < size) [least, size] = [key, at]
     }

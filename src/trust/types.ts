@@ -93,7 +93,7 @@ export interface ScoreKeeper {
   reward(who: Subject, points: number): ScoreView
   view(who: Subject): ScoreView
   isBanned(who: Subject): boolean
-  /** The user's own word: to -100 now, or back to 0. Durable within a second. */
+  /** The user's own word: -100 until it is taken back, or back to 0. Durable within a second. */
   ban(entityId: EntityId): void
   pardon(entityId: EntityId): void
   /** Identities with a score that is not 0, worst first. */
