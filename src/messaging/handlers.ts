@@ -32,6 +32,8 @@ export class Handlers {
   readonly #deps: HandlersDeps
   readonly #entries = new Map<MessageType, Entry>()
   readonly #tasks = new Set<Promise<void>>()
+  /** Rows whose mark could not be written, on a full disk say: the next that can be takes them along. */
+  #unmarked: number[] = []
   #isClosed = false
 
   constructor(deps: HandlersDeps) {
@@ -95,7 +97,7 @@ export class Handlers {
     }
   }
 
-  /** Never rejects. A message whose mark could not be written is acted on again after a restart. */
+  /** Never rejects. A message whose mark could not be written before the process ends is acted on again after a restart. */
   async #act(handler: MessageHandler, row: ReceivedRow): Promise<void> {
     const { store, failpoint, log } = this.#deps
     let failure: { readonly code: string; readonly text: string } | undefined
@@ -107,15 +109,19 @@ export class Handlers {
       log.warn('the handler of a message failed', { type: row.type, code: codeOf(cause), cause })
     }
     failpoint('handler:resolved')
+    const late = this.#unmarked.splice(0)
     try {
       const then = await store.commit(() => {
         failpoint('done:in-transaction')
+        for (const seq of late) store.setDone(seq)
         store.setDone(row.seq)
         return failure && row.type !== 'error' ? this.#deps.answerError(row, failure.code, failure.text) : undefined
       })
       failpoint(then ? 'error:committed' : 'done:committed')
       then?.()
     } catch (cause) {
+      // Its sender has not been told of a failure: then it is acted on again.
+      this.#unmarked.push(...late, ...(failure ? [] : [row.seq]))
       log.error('a message could not be marked as done', { type: row.type, cause })
     }
   }
