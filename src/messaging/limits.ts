@@ -26,6 +26,16 @@ export const MAX_TTL_MS: number = 7 * 24 * 60 * 60_000
 export const MAX_FINISHED = 10_000
 /** Messages of the inbox that keep their content; the oldest that were acted on lose it. */
 export const MAX_INBOX = 100_000
+/** Bytes of content that the inbox keeps; above it the oldest messages lose theirs. */
+export const MAX_INBOX_BYTES: number = 512 * 1024 * 1024
+/**
+ * Bytes of messages that peers whom the user neither verified nor granted anything bring onto this disk: each of them, and all together, in a
+ * second and at once. More is RATE_LIMITED, and waits with its sender.
+ */
+export const STRANGER_STORE_BYTES_PER_SECOND: number = 128 * 1024
+export const STRANGER_STORE_BURST_BYTES: number = 32 * 1024 * 1024
+export const ALL_STRANGERS_STORE_BYTES_PER_SECOND: number = 256 * 1024
+export const ALL_STRANGERS_STORE_BURST_BYTES: number = 128 * 1024 * 1024
 /** How long the id of a message is remembered, so that a repetition has no effect: longer than senders try. */
 export const REMEMBER_IDS_MS: number = 15 * 24 * 60 * 60_000
 /** How far the clock of a sender may be ahead of ours, for messages that waited. */

@@ -10,7 +10,7 @@ import { openSqlite, type Sqlite } from '../store/sqlite.node.ts'
 import type { MessageType, Priority } from '../wire/message-types.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
 import { GroupCommit } from './group-commit.node.ts'
-import { MAX_FINISHED, MAX_INBOX, REMEMBER_IDS_MS } from './limits.ts'
+import { MAX_FINISHED, MAX_INBOX, MAX_INBOX_BYTES, REMEMBER_IDS_MS } from './limits.ts'
 import { NONCE_SCHEMA, SqliteNonces } from './nonces.node.ts'
 import { LANES, laneOf } from './priorities.ts'
 import type { MessageStore, NewOutgoing, OutboxRow, ReceivedRow, WaitingMessage, WaitingTotal } from './store.ts'
@@ -95,6 +95,8 @@ export interface MessageStoreOptions {
    * process ends. Only for messages that are worth nothing later. Default: durable.
    */
   readonly inbox?: 'durable' | 'volatile'
+  /** Bytes of content that the inbox keeps. */
+  readonly maxInboxBytes?: number
 }
 
 export interface MessageStoreDeps {
@@ -122,6 +124,7 @@ export class SqliteMessageStore implements MessageStore {
   readonly #peers = new Map<EntityId, number>()
   /** Ids of what was received, the oldest forgotten first, when the inbox is not written. */
   readonly #volatile: Set<string> | undefined
+  readonly #inboxBytes: number
   #isClosed = false
   /** Rows are numbered here, so that nobody has to ask for the number of a new one. */
   #outSeq: number
@@ -129,6 +132,7 @@ export class SqliteMessageStore implements MessageStore {
 
   constructor(db: Sqlite, deps: MessageStoreDeps, options: MessageStoreOptions = {}) {
     if (options.inbox === 'volatile') this.#volatile = new Set()
+    this.#inboxBytes = options.maxInboxBytes ?? MAX_INBOX_BYTES
     this.#db = db
     this.nonces = new SqliteNonces(db)
     this.#bodies = new Bodies(deps.storageKey)
@@ -247,10 +251,26 @@ export class SqliteMessageStore implements MessageStore {
       'UPDATE inbox SET body = NULL WHERE seq IN (SELECT seq FROM inbox WHERE seq <= ? AND done = 1 AND body IS NOT NULL LIMIT ?)',
       ...[inbox, PRUNE_ROWS]
     )
+    this.#dropOldest()
     this.#db.run(
       `DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE seq <= ? AND state >= ${FIRST_ENDED} LIMIT ?)`,
       ...[outbox, PRUNE_ROWS]
     )
+  }
+
+  /** Keeps what others sent below a number of bytes, also what nobody has acted on. */
+  #dropOldest(): void {
+    const held = this.#db.get<{ n: number | null }>('SELECT sum(length(body)) AS n FROM inbox WHERE body IS NOT NULL')?.n ?? 0
+    let over = held - this.#inboxBytes
+    if (over <= 0) return
+    let upTo = 0
+    const oldest = 'SELECT seq, length(body) AS n FROM inbox WHERE body IS NOT NULL ORDER BY seq LIMIT ?'
+    for (const { seq, n } of this.#db.all<{ seq: number; n: number }>(oldest, PRUNE_ROWS)) {
+      if (over <= 0) break
+      over -= n
+      upTo = seq
+    }
+    this.#db.run('UPDATE inbox SET body = NULL, done = 1 WHERE seq <= ? AND body IS NOT NULL', upTo)
   }
 
   [Symbol.dispose](): void {

@@ -75,6 +75,16 @@ test('a session carries 10,000 messages a second; who has none a few frames', ()
     assert.ok(times(1000, () => guard.admit(from(PEER), undefined, 1024 * 1024)) < 300, 'bytes count too')
   }))
 
+test('those whom nobody vouches for bring a bounded number of bytes onto the disk, each and together', () =>
+  withGuard(guard => {
+    const mebi = 1024 * 1024
+    const taken = times(100, () => guard.admit(from(PEER, 'p'), 'agent_message', mebi))
+    assert.ok(taken <= 33, `${taken} MiB of one`)
+    const names = Array.from({ length: 60 }, (_, i) => `did:key:other${i}`)
+    const all = names.reduce((n, name) => n + times(32, () => guard.admit(from(name, name), 'agent_message', mebi)), taken)
+    assert.ok(all <= 130, `${all} MiB of all`)
+  }))
+
 test('whoever sends bad frames is banned at the latest after twenty, told once, and its next link is refused', () =>
   withGuard((guard, book, _clock, banned) => {
     const who = from(PEER, 'p', '192.0.2.1')

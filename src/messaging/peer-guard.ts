@@ -4,6 +4,7 @@
  * link they came over; else for the PeerId, or the address, in memory.
  */
 import type { Clock } from '../base/clock.ts'
+import { TokenBucket } from '../base/token-bucket.ts'
 import { rateKeyOf } from '../net/address-scope.ts'
 import type { ScoreKeeper, Subject } from '../trust/types.ts'
 import type { MessageType } from '../wire/message-types.ts'
@@ -35,6 +36,9 @@ export class PeerGuard implements Guard {
   readonly #refusals: RatedNames
   readonly #bad: RatedNames
   readonly #types = new Map<MessageType, RatedNames>()
+  /** What those whom nobody vouches for bring onto the disk. */
+  readonly #stored: RatedNames
+  readonly #allStored: TokenBucket
 
   constructor(deps: PeerGuardDeps) {
     this.#deps = deps
@@ -42,6 +46,8 @@ export class PeerGuard implements Guard {
     this.#frames = rated(limits.PEER_FRAMES_PER_SECOND, 2 * limits.PEER_FRAMES_PER_SECOND)
     this.#bytes = rated(limits.PEER_BYTES_PER_SECOND, 2 * limits.PEER_BYTES_PER_SECOND)
     this.#strangers = rated(limits.STRANGER_FRAMES_PER_SECOND, limits.STRANGER_FRAMES_BURST)
+    this.#stored = rated(limits.STRANGER_STORE_BYTES_PER_SECOND, limits.STRANGER_STORE_BURST_BYTES)
+    this.#allStored = new TokenBucket(deps.clock, limits.ALL_STRANGERS_STORE_BYTES_PER_SECOND, limits.ALL_STRANGERS_STORE_BURST_BYTES)
     this.#refusals = rated(perMinute(limits.FREE_REFUSALS), limits.FREE_REFUSALS)
     this.#bad = rated(limits.BAD_FRAMES_TO_BAN / (limits.BAD_FRAME_MS / 1000), limits.BAD_FRAMES_TO_BAN - 1)
     for (const [type, rate] of Object.entries(limits.TYPE_RATES)) {
@@ -53,7 +59,7 @@ export class PeerGuard implements Guard {
     const subjects = subjectsOf(from)
     for (const subject of subjects) if (this.#deps.scores.isBanned(subject)) return 'BANNED'
     // What came over HTTP or sealed is asked about only here, once its sender is proved.
-    if (type !== undefined) return this.#admitType(from, type)
+    if (type !== undefined) return this.#admitType(from, type) ?? this.#admitBytes(from, bytes)
     const name = nameOf(subjects[0]!)
     const isFree =
       from.entityId === undefined ? this.#strangers.tryTake(name) : this.#frames.tryTake(name) && this.#bytes.tryTake(name, bytes)
@@ -74,6 +80,13 @@ export class PeerGuard implements Guard {
     const rate = this.#types.get(type)
     if (!rate || (from.entityId !== undefined && !ALWAYS.has(type) && this.#deps.isTrusted(from.entityId))) return undefined
     return rate.tryTake(nameOf(subjectsOf(from)[0]!)) ? undefined : this.#tooMuch(from)
+  }
+
+  #admitBytes(from: Origin, bytes: number): string | undefined {
+    if (from.entityId !== undefined && this.#deps.isTrusted(from.entityId)) return undefined
+    // Only one that its own share still holds takes from what all have together.
+    if (this.#stored.tryTake(nameOf(subjectsOf(from)[0]!), bytes) && this.#allStored.tryTake(bytes)) return undefined
+    return this.#tooMuch(from)
   }
 
   #tooMuch(from: Origin): string {

@@ -55,7 +55,7 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const mailbox = stack.use(openMailboxStore(join(data, 'mailbox.db')))
   const registry = await openRegistry(stack, deps, log, mailbox)
   const directory = new PeerDirectory({ host, gate: deps.gate, book, registry, self: entityId })
-  const isTrusted = (id: string): boolean => book.peer(id)?.verified === true || book.grants(id).length > 0
+  const isTrusted = forASecond(id => book.peer(id)?.verified === true || book.grants(id).length > 0)
   const guard = new PeerGuard({ clock, scores: book.scores, isTrusted })
   const late: { messenger?: OpenMessenger; carrier?: SealedCarrier; tasks?: Tasks } = {}
   const isActive = (id: string): boolean =>
@@ -126,6 +126,22 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const server = deps.staysUp ? await openMessageServer(stack, deps, { book, messenger, monitor, accept }) : undefined
   const broadcasts = await openTalk(stack, deps, { book, messenger, registry, monitor, self })
   return { book, messenger, registry, directory, groups, tasks, presence, monitor, broadcasts, server, announce }
+}
+
+/** The same answer for a second: it is asked for each message. */
+function forASecond(ask: (id: string) => boolean): (id: string) => boolean {
+  const answers = new Map<string, boolean>()
+  let since = Number.NEGATIVE_INFINITY
+  return id => {
+    const now = systemClock.monotonic()
+    if (now - since > 1000) {
+      answers.clear()
+      since = now
+    }
+    const known = answers.get(id) ?? ask(id)
+    answers.set(id, known)
+    return known
+  }
 }
 
 const fraction = (): number => new DataView(randomBytes(4).buffer).getUint32(0) / 2 ** 32
