@@ -268,6 +268,8 @@ export class LinkSender {
       this.#deps.queue.putBack([next])
       throw error
     }
+    // The link ended while it was sealed, after what was not acknowledged had been taken back.
+    if (this.#isOver) return this.#deps.queue.putBack([next])
     this.#put(sealed, next)
     this.#deps.onSent(next)
   }
