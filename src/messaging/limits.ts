@@ -30,7 +30,7 @@ export const MAX_INBOX = 100_000
 export const MAX_INBOX_BYTES: number = 512 * 1024 * 1024
 /**
  * Bytes of messages that peers whom the user neither verified nor granted anything bring onto this disk: each of them, and all together, in a
- * second and at once. More is RATE_LIMITED, and waits with its sender.
+ * second and at once. More is QUEUE_FULL, and waits with its sender.
  */
 export const STRANGER_STORE_BYTES_PER_SECOND: number = 128 * 1024
 export const STRANGER_STORE_BURST_BYTES: number = 32 * 1024 * 1024

@@ -27,6 +27,8 @@ import { openRouting } from '../messaging/routing.ts'
 import { sessionChannels } from '../messaging/session-channel.ts'
 import type { PubSub } from '../messaging/topics-types.ts'
 import { newUuid } from '../messaging/uuid.ts'
+import { openThreadedVerifier } from '../platform/verify-threads.node.ts'
+import { ed25519Layer } from '../session/layers.ts'
 import { openSessions } from '../session/sessions.ts'
 import type { SessionSelf } from '../session/types.ts'
 import { openPeerBook } from '../trust/peer-book.node.ts'
@@ -62,7 +64,9 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
     late.tasks?.tasks({ peer: id }).some(t => t.finishedAt === undefined) === true || late.messenger?.isWaitingFor(id) === true
   const pool = stack.use(openLinkPool({ clock, random: fraction, guard, isActive }, directory))
   const allowsLegacy = (id: string): boolean => book.peer(id)?.allowsLegacy === true
-  const sessions = openSessions({ clock, random: randomBytes, self, network: NETWORK, allowsLegacy })
+  // While one thread reads frames, others check their signatures.
+  const authentication = { ...ed25519Layer(self), verifier: openThreadedVerifier }
+  const sessions = openSessions({ clock, random: randomBytes, self, network: NETWORK, allowsLegacy, authentication })
   const carrier: SealedCarrier = { carry: async (to, sealed, signal) => (await late.carrier?.carry(to, sealed, signal)) ?? false }
   const channels = sessionChannels(sessions)
   const messenger = stack.use(await openMessenger({ clock, random: randomBytes, log, store, self, channels, opener: pool, guard, carrier }))
