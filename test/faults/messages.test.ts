@@ -162,7 +162,13 @@ class Pair implements AsyncDisposable {
   }
 }
 
-test('the mistake ack-before-commit is noticed', async () => {
+/**
+ * In the campaign only: on a fast machine a thousand messages need fewer commits than it waits for, and what is lost between an
+ * acknowledgement and its commit is lost by chance.
+ */
+const BY_CHANCE = IS_CAMPAIGN ? false : 'needs luck, so `npm run campaign -- messages` runs it'
+
+test('the mistake ack-before-commit is noticed', { skip: BY_CHANCE }, async () => {
   const lost: string[] = []
   for (const n of [5, 11, 23, 41]) {
     using folder = tempFolder()
