@@ -277,13 +277,14 @@ test('any payload of a handshake message is refused with a code, or is one', asy
     fc.constantFrom(...Object.keys(offer), 'challenge_response', 'x'),
     fc.oneof(fc.constantFrom<Json[]>(null, 1, true, '', [], {}, ['1.1'], [1], ['x'.repeat(9)]), fc.string(), fc.constant('00'.repeat(32)))
   )
+  let attempts = 0
   await fc.assert(
     fc.asyncProperty(members, fc.constantFrom('handshake', 'handshake_ack', 'handshake_confirm'), async (changes, msgType) => {
       const data = utf8(JSON.stringify({ ...offer, ...changes }))
       const m = read(await a.write(again(template, { msgType, data })))
       const run =
         msgType === 'handshake'
-          ? b.sessions.onHandshake(m, { key: `${Math.random()}`, peerId: undefined })
+          ? b.sessions.onHandshake(m, { key: `another end ${attempts++}`, peerId: undefined })
           : msgType === 'handshake_ack'
             ? b.sessions.onHandshakeAck(m, linkTo(a))
             : b.sessions.onHandshakeConfirm(m)
