@@ -8,7 +8,13 @@ export interface CliDeps {
   loadConfig(flags: ConfigFlags): Promise<Config>
   openNode(
     config: Config,
-    options: { readonly signal: AbortSignal; readonly log: Logger; readonly resume?: boolean; readonly token?: string }
+    options: {
+      readonly signal: AbortSignal
+      readonly log: Logger
+      readonly resume?: boolean
+      readonly fetches?: boolean
+      readonly token?: string
+    }
   ): Promise<KithNode>
 }
 

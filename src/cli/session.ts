@@ -28,6 +28,8 @@ export interface SessionOptions {
   readonly serve?: boolean
   /** True for a node that is meant to stay up: it goes on with the downloads of the last time. */
   readonly resume?: boolean
+  /** True for a command that begins with a download. */
+  readonly fetches?: boolean
 }
 
 /** How long a command waits for a node that has the lock of the home but does not answer yet, or is just ending. */
@@ -66,13 +68,17 @@ export async function findRunning(config: Config): Promise<Session | undefined> 
   return { client, own: false, apiUrl: async () => file.url, [Symbol.asyncDispose]: async () => {} }
 }
 
-async function openOwn(context: Context, config: Config, { serve = true, resume = false }: SessionOptions): Promise<Session> {
+async function openOwn(
+  context: Context,
+  config: Config,
+  { serve = true, resume = false, fetches = false }: SessionOptions
+): Promise<Session> {
   await using stack = new AsyncDisposableStack()
   const log = createLogger(line => process.stderr.write(`${line}\n`), config.logLevel)
   // The message server of a node that stays takes the token of its API.
   const token = serve ? newApiToken() : undefined
   const given = token === undefined ? {} : { token }
-  const node = stack.use(await context.deps.openNode(config, { signal: context.lifetime.signal, log, resume, ...given }))
+  const node = stack.use(await context.deps.openNode(config, { signal: context.lifetime.signal, log, resume, fetches, ...given }))
   const client = createLocalClient(node, () => context.lifetime.stop())
   // The API starts beside the command's own work; a command that does not print its URL need not wait for it.
   const server = serve ? openServer(context, config, client, log, given) : undefined

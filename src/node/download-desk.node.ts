@@ -146,7 +146,7 @@ export class DownloadDesk implements AsyncDisposable {
   }
 
   #depsFor(address: Address, request: GetRequest, self: () => Download): DownloadDeps {
-    const { finder, shares, payments, log } = this.#parts
+    const { finder, shares, payments, log, workers } = this.#parts
     let toldMs = Number.NEGATIVE_INFINITY
     let toldState = ''
     return {
@@ -154,6 +154,7 @@ export class DownloadDesk implements AsyncDisposable {
       log: log.child('download'),
       payments: payments.gate,
       shares,
+      workers,
       downloadLimit: this.#limit,
       announce: id => finder.announce(id),
       withdraw: id => finder.withdraw(id),

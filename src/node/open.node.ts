@@ -10,6 +10,7 @@ import { openIdentity } from '../identity/open.node.ts'
 import { lockFolder } from '../platform/files.node.ts'
 import type { ColdTier } from '../transfer/chunk-cache.ts'
 import type { Share, ShareIndex } from '../transfer/protocol.ts'
+import { FirstWorkers } from '../transfer/verify-workers.node.ts'
 import type { OfferProtocol } from '../wire/offer.ts'
 import type { AskService } from './ask-types.ts'
 import type { Config } from './config.ts'
@@ -29,6 +30,8 @@ export interface OpenNodeOptions {
   readonly log?: Logger
   /** Remember running downloads in this home, and go on with those of the last time: for a node that is meant to stay up. */
   readonly resume?: boolean
+  /** A download follows at once: its threads start while the rest of the node opens. */
+  readonly fetches?: boolean
   /** Of this home's API: opens the message server's /peers and /stats to its owner. */
   readonly token?: string
 }
@@ -40,13 +43,14 @@ export async function openNode(config: Config, options: OpenNodeOptions = {}): P
   const log = options.log ?? silentLogger
   await using stack = new AsyncDisposableStack()
   stack.use(lockFolder(config.folders.data))
+  const workers = options.fetches ? stack.use(new FirstWorkers()) : undefined
   const identity = await openIdentity(join(config.folders.data, 'identity'), { clock: systemClock })
   options.signal?.throwIfAborted()
   const network = await openNetwork(stack, config, { identity, log, staysUp: options.resume === true })
   options.signal?.throwIfAborted()
   const { openPayments } = await import('./payments.node.ts')
   const payments = stack.use(await openPayments({ clock: systemClock, log: log.child('pay'), rpc: network.host.rpc, identity }, config))
-  const parts = await openServing(stack, config, identity, network, payments, log)
+  const parts = { ...(await openServing(stack, config, identity, network, payments, log)), workers }
   const memory = options.resume ? new DownloadMemory(join(config.folders.state, 'downloads.json')) : undefined
   const ask = openAskService(stack, parts, options, () => node)
   const node: RunningNode = new RunningNode(parts, ask.service, stack.move(), memory)

@@ -7,6 +7,7 @@ import type { ScopeGate } from '../net/scope-gate.ts'
 import type { OfferDeps } from '../transfer/offers.ts'
 import type { TransferProtocol } from '../transfer/protocol.ts'
 import type { ShareBook } from '../transfer/share-book.node.ts'
+import type { FirstWorkers } from '../transfer/verify-workers.node.ts'
 import type { Config } from './config.ts'
 import type { Networks } from './networks.node.ts'
 import type { Payments } from './payments.node.ts'
@@ -25,6 +26,8 @@ export interface NodeParts {
   readonly httpPort: number
   /** Every protocol of this node; which is tried first is transfer/finding/download-policy.ts. */
   readonly protocols: readonly TransferProtocol[]
+  /** Started ahead of the first download. */
+  readonly workers?: FirstWorkers | undefined
   /** Told what the parts notice; set by the running node. */
   readonly notices: Notices
 }

@@ -36,6 +36,7 @@ import { mergeSettlements } from './settlements.ts'
 import type { ShareBook } from './share-book.node.ts'
 import type { SourceStats } from './source-entry.ts'
 import { createThrottle, type Throttle } from './throttle.ts'
+import type { FirstWorkers } from './verify-workers.node.ts'
 
 export type DownloadState = 'finding' | 'fetching' | 'waiting' | 'checking' | 'settling' | 'done' | 'failed' | 'cancelled'
 
@@ -52,6 +53,8 @@ export interface DownloadDeps {
   readonly onChange: () => void
   /** The limit that all downloads of a node share. */
   readonly downloadLimit?: Throttle | undefined
+  /** Threads that were started ahead; a download without them starts its own. */
+  readonly workers?: FirstWorkers | undefined
 }
 
 export interface DownloadOptions {
@@ -223,7 +226,7 @@ export class Download implements AsyncDisposable {
     const part = stack.use(openPartFile(this.options.folder, plan.stem, plan.header))
     await this.#replay(part, bill)
     const pool = new SlotPool(plan.grid.chunkBytes, Math.min(SLOT_POOL_BYTES, Math.max(4, plan.grid.count) * plan.grid.chunkBytes))
-    const verifier = stack.use(ChunkVerifier.open(plan.grid, plan.hashes, part.path, pool.buffer))
+    const verifier = stack.use(ChunkVerifier.open(plan.grid, plan.hashes, part.path, pool.buffer, this.#deps.workers?.take()))
     const scheduler = stack.use(
       new Scheduler(
         {

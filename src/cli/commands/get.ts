@@ -62,7 +62,7 @@ export const register: Register = (program, act) => {
 
 async function get(context: Context, address: string, options: GetOptions): Promise<number> {
   const request = await requestOf(address, options, context.lifetime.signal)
-  await using session = await openSession(context)
+  await using session = await openSession(context, { fetches: true })
   const { client } = session
   const started = await client.get(request, context.lifetime.signal)
   const last = await follow(context, client, started)

@@ -2,12 +2,13 @@
  * Checks chunks against their hashes and writes the right ones, in a worker; follows with the whole file's SHA-256 in another.
  * `verify` resolves once the chunk is in the file (page cache): only then may a bitmap say so.
  */
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { KithError } from '../../base/errors.ts'
 import { chunkLength, chunkOffset, type Grid } from '../grid.ts'
 import { pieceHeight } from '../hashing/bep52-tree.ts'
 import type { PoolSlot } from '../scheduling/slot-pool.ts'
-import { workerUrl } from '../worker-url.node.ts'
+import { VerifyWorkers } from '../verify-workers.node.ts'
+import type { FollowData } from './follow-worker.node.ts'
 import type { TreeShape, VerifyData, VerifyDone, VerifyJob } from './verify-worker.node.ts'
 
 export type ChunkHashes =
@@ -29,6 +30,7 @@ interface Pending {
 export class ChunkVerifier implements AsyncDisposable {
   readonly #grid: Grid
   readonly #hashes: ChunkHashes
+  readonly #workers: VerifyWorkers
   readonly #worker: Worker
   readonly #follower: Worker
   /** Tells the worker how many of its messages were recorded. */
@@ -41,30 +43,32 @@ export class ChunkVerifier implements AsyncDisposable {
   #digest: Promise<Uint8Array> | undefined
   #closed = false
 
-  private constructor(grid: Grid, hashes: ChunkHashes, worker: Worker, follower: Worker, recorded: Int32Array<SharedArrayBuffer>) {
+  private constructor(grid: Grid, hashes: ChunkHashes, workers: VerifyWorkers, recorded: Int32Array<SharedArrayBuffer>) {
     this.#recorded = recorded
     this.#grid = grid
     this.#hashes = hashes
+    this.#workers = workers
+    const { verify: worker, follow } = workers
     this.#worker = worker
-    this.#follower = follower
+    this.#follower = follow
     worker.on('message', (done: readonly VerifyDone[]) => this.#settle(done))
     worker.on('error', error => this.#fail(error))
     worker.on('exit', () => this.#fail(new KithError('CANCELLED', 'the verify worker ended')))
   }
 
-  /** Starts both workers on an existing part file. */
-  static open(grid: Grid, hashes: ChunkHashes, path: string, buffer: SharedArrayBuffer): ChunkVerifier {
+  /** Sets both workers on an existing part file; they end with the verifier. @param workers idle ones, started before */
+  static open(
+    grid: Grid,
+    hashes: ChunkHashes,
+    path: string,
+    buffer: SharedArrayBuffer,
+    workers: VerifyWorkers = new VerifyWorkers()
+  ): ChunkVerifier {
     const recorded = new SharedArrayBuffer(4)
     const data: VerifyData = { path, buffer, chunkBytes: grid.chunkBytes, recorded, md4: hashes.algorithm === 'md4' }
-    const options = {
-      execArgv: [],
-      stdout: false,
-      stderr: false,
-      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 }
-    }
-    const worker = new Worker(workerUrl('verify-worker'), { ...options, workerData: data })
-    const follower = new Worker(workerUrl('follow-worker'), { ...options, workerData: { path } })
-    return new ChunkVerifier(grid, hashes, worker, follower, new Int32Array(recorded))
+    workers.verify.postMessage(data)
+    workers.follow.postMessage({ path } satisfies FollowData)
+    return new ChunkVerifier(grid, hashes, workers, new Int32Array(recorded))
   }
 
   /**
@@ -120,7 +124,7 @@ export class ChunkVerifier implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    await Promise.all([this.#worker.terminate(), this.#follower.terminate()])
+    await this.#workers[Symbol.asyncDispose]()
   }
 
   /**

@@ -1,17 +1,26 @@
 /**
  * The worker that hashes the whole file in order, behind the download: it reads (from the page cache) what has become contiguous. So
- * the file's SHA-256 is known a moment after the last chunk, on another core than the chunk hashes. Messages: a byte offset to
- * hash up to; `-1` asks for the digest.
+ * the file's SHA-256 is known a moment after the last chunk, on another core than the chunk hashes. Messages: FollowData first; then a
+ * byte offset to hash up to; `-1` asks for the digest.
  */
 import { createHash } from 'node:crypto'
 import { closeSync, constants, openSync, readSync } from 'node:fs'
-import { parentPort, workerData } from 'node:worker_threads'
+import { type MessagePort, parentPort } from 'node:worker_threads'
+
+export interface FollowData {
+  /** The part file. */
+  readonly path: string
+}
 
 const BLOCK = 1024 * 1024
 
 if (parentPort) {
   const port = parentPort
-  const fd = openSync((workerData as { path: string }).path, constants.O_RDONLY | constants.O_NOFOLLOW)
+  port.once('message', (data: FollowData) => follow(port, data))
+}
+
+function follow(port: MessagePort, { path }: FollowData): void {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW)
   const hash = createHash('sha256')
   const block = Buffer.alloc(BLOCK)
   let at = 0

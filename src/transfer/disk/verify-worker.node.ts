@@ -1,10 +1,10 @@
 /**
- * The worker that hashes chunks in their slots and writes to the part file those that are right. Started by chunk-verifier.node.ts with
- * {path, buffer, chunkBytes}; speaks the messages below. One worker is enough: on two cores a second one made downloads slower.
+ * The worker that hashes chunks in their slots and writes to the part file those that are right. Started by verify-workers.node.ts; the first
+ * message is VerifyData, all others are lists of VerifyJob. One worker is enough: on two cores a second one made downloads slower.
  */
 import { hash } from 'node:crypto'
 import { constants, openSync, writeSync } from 'node:fs'
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import { equalBytes } from '../../base/bytes.ts'
 import { leavesOf, treeTop, V2_BLOCK_BYTES } from '../hashing/bep52-tree.ts'
 import { ChunkHasher } from '../hashing/chunk-hasher.node.ts'
@@ -45,7 +45,21 @@ export interface VerifyData {
 
 if (parentPort) {
   const port = parentPort
-  const { path, buffer, chunkBytes, recorded, md4: needsMd4 } = workerData as VerifyData
+  let opened: Promise<(jobs: readonly VerifyJob[]) => VerifyDone[]> | undefined
+  port.on('message', async (message: VerifyData | readonly VerifyJob[]) => {
+    if ('path' in message) opened = open(message)
+    else port.postMessage((await opened!)(message))
+  })
+}
+
+/** @returns what does the work of one message */
+async function open({
+  path,
+  buffer,
+  chunkBytes,
+  recorded,
+  md4: needsMd4
+}: VerifyData): Promise<(jobs: readonly VerifyJob[]) => VerifyDone[]> {
   const recordedMessages = new Int32Array(recorded)
   let written = 0
   const fd = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW) // closed with the worker
@@ -69,13 +83,13 @@ if (parentPort) {
       return { id: job.id, good: false, error: (error as NodeJS.ErrnoException).code ?? 'EIO' }
     }
   }
-  port.on('message', (jobs: readonly VerifyJob[]) => {
+  return jobs => {
     const digests = digestsOf(jobs)
     // What is written and not recorded is what a kill costs: one message at most. Hashing goes on meanwhile.
     for (let n = Atomics.load(recordedMessages, 0); n < written; n = Atomics.load(recordedMessages, 0)) Atomics.wait(recordedMessages, 0, n)
     written++
-    port.postMessage(jobs.map((job, i): VerifyDone => (isRight(job, bytesOf(job), digests[i]) ? write(job) : { id: job.id, good: false })))
-  })
+    return jobs.map((job, i): VerifyDone => (isRight(job, bytesOf(job), digests[i]) ? write(job) : { id: job.id, good: false }))
+  }
 }
 
 function pieceTop(hasher: ChunkHasher, piece: Uint8Array, tree: TreeShape | undefined): Uint8Array | undefined {
