@@ -39,6 +39,12 @@ const LONG: readonly Long[] = [
     what: 'nodes that send messages and tasks: cut apart for minutes, stopped, killed, on full disks, with wrong clocks, without power'
   },
   {
+    name: 'power',
+    file: 'test/faults/power.test.ts',
+    env: { KITH_CAMPAIGN: '1' },
+    what: 'power cuts while a file is fetched'
+  },
+  {
     name: 'ed2k',
     file: 'test/interop/ed2k.test.ts',
     env: { KITH_ED2K_MIB: '200' },

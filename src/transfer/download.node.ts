@@ -236,7 +236,7 @@ export class Download implements AsyncDisposable {
           pool,
           done: part.done,
           throttles: this.#throttles,
-          verify: (slot, chunk) => verifier.verify(slot, chunk),
+          verify: (slot, chunk) => (part.hasRoom ? verifier.verify(slot, chunk) : part.room().then(() => verifier.verify(slot, chunk))),
           onVerified: (chunk, source, bytes) => this.#onVerified(chunk, source, bytes),
           onUnpaid: (source, error) => this.#onUnpaid(source, error),
           onDropped: (source, code) => this.#dropListeners.forEach(listen => void listen(source, code)),

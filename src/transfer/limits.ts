@@ -47,8 +47,10 @@ export const FAILING_SEEDERS = 2
 export const MAX_OTHER_SWARMS = 3
 /** Longest list of hashes by which an offer names one: three info-hashes (hybrid, v2, plain). Each is a swarm that is joined on a stranger's word. */
 export const MAX_OTHER_HASHES_BYTES = 60
-/** Data is made durable (fdatasync) after so many new bytes: what a power cut costs at most. */
-export const CHECKPOINT_BYTES: number = 64 * 1024 * 1024
+/** Data is made durable (fdatasync) after so many new bytes. */
+export const CHECKPOINT_BYTES: number = 32 * 1024 * 1024
+/** Where the disk is slower than the sources, they wait while so much is not durable: what a power cut costs at most. */
+export const MAX_AT_RISK_BYTES: number = 64 * 1024 * 1024
 /** Space that must stay free beyond the file: 5 %. */
 export const SPARE_SPACE = 1.05
 /** Providers asked for an offer, per download. */

@@ -36,7 +36,7 @@ import { KithError } from '../base/errors.ts'
 import { type FileLock, lockFile, writeFileDurably } from '../platform/files.node.ts'
 import { placeFile } from './disk/place-file.node.ts'
 import { type Grid, makeGrid } from './grid.ts'
-import { CHECKPOINT_BYTES, MAX_JOURNAL_LINE, SPARE_SPACE } from './limits.ts'
+import { CHECKPOINT_BYTES, MAX_AT_RISK_BYTES, MAX_JOURNAL_LINE, SPARE_SPACE } from './limits.ts'
 
 export interface PartHeader {
   /** Whatever identifies the content: hex file id, info-hash, or URL with its ETag. A journal with another key is not continued. */
@@ -76,7 +76,10 @@ export class PartFile implements AsyncDisposable {
   #journalBytes: number
   readonly #lock: FileLock
   #records: number
-  #uncovered = 0
+  /** Bytes recorded by this process; those of them that a checkpoint began with; those that survive a power cut. */
+  #recorded = 0
+  #begun = 0
+  #safe = 0
   #checkpoint: Promise<void> = Promise.resolve()
   #closed = false
 
@@ -118,8 +121,25 @@ export class PartFile implements AsyncDisposable {
     this.#append(`c ${chunk} ${source}\n`)
     this.done[chunk] = 1
     this.#records++
-    this.#uncovered += bytes
-    if (this.#uncovered >= CHECKPOINT_BYTES) this.#startCheckpoint()
+    this.#recorded += bytes
+    if (this.#recorded - this.#begun >= CHECKPOINT_BYTES) this.#startCheckpoint()
+  }
+
+  /** Whether little enough would be lost in a power cut that more may be written now; else await `room`. */
+  get hasRoom(): boolean {
+    return this.#recorded - this.#safe < MAX_AT_RISK_BYTES
+  }
+  /** Waits for the disk, if it is behind. A checkpoint that fails ends the waiting: `checkpoint` and `finish` tell of it. */
+  async room(): Promise<void> {
+    while (!this.hasRoom && !this.#closed) {
+      const running = this.#checkpoint
+      const isDurable = await running.then(
+        () => true,
+        () => false
+      )
+      if (!isDurable) return
+      if (running === this.#checkpoint && !this.hasRoom) this.#startCheckpoint()
+    }
   }
 
   /** Makes everything recorded so far survive a power cut. */
@@ -159,14 +179,15 @@ export class PartFile implements AsyncDisposable {
   }
 
   #startCheckpoint(): void {
-    const covered = this.#records
-    this.#uncovered = 0
+    const [covered, recorded] = [this.#records, this.#recorded]
+    this.#begun = recorded
     const before = this.#checkpoint.catch(() => {}) // one that had no space does not end those that come after
     this.#checkpoint = before.then(async () => {
       if (this.#closed) return
       await promisify(fdatasync)(this.#data)
       this.#append(`k ${covered}\n`)
       await promisify(fdatasync)(this.#journal)
+      this.#safe = recorded
     })
     this.#checkpoint.catch(() => {}) // heard by checkpoint()
   }

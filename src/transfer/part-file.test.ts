@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 import fc from 'fast-check'
 import { KithError } from '../base/errors.ts'
+import { MAX_AT_RISK_BYTES } from './limits.ts'
 import { openPartFile, type PartFile } from './part-file.node.ts'
 
 const header = { key: 'ab', size: 100, chunkBytes: 10, root: undefined }
@@ -75,6 +76,25 @@ test('without a checkpoint a reboot costs everything, and never claims a chunk',
     rebooted(folder)
     await using part = openPartFile(folder, 'x', header)
     assert.deepEqual(doneOf(part), [])
+  }))
+
+test('sources wait for a disk that is behind, and what they waited for survives a reboot', () =>
+  inFolder(async folder => {
+    {
+      await using part = openPartFile(folder, 'x', header)
+      writeFileSync(part.path, Buffer.alloc(100, 7))
+      const s = part.addSource(source)
+      for (const chunk of [0, 1, 2]) {
+        assert.equal(part.hasRoom, true)
+        part.record(chunk, s, MAX_AT_RISK_BYTES / 2 - (chunk === 2 ? 0 : 1)) // the disk has had no turn in between
+      }
+      assert.equal(part.hasRoom, false)
+      await part.room()
+      assert.equal(part.hasRoom, true)
+    }
+    rebooted(folder)
+    await using again = openPartFile(folder, 'x', header)
+    assert.deepEqual(doneOf(again), [0, 1, 2])
   }))
 
 test('a torn last line is ignored, a damaged line before it is refused by name', () =>

@@ -11,8 +11,8 @@ import { readApiFile } from '../../src/api/api-file.node.ts'
 import { createApiClient } from '../../src/api/client.ts'
 import type { NodeEvent } from '../../src/node/types.ts'
 import { type AskNode, CAMPAIGN, until } from '../kits/ask-nodes.ts'
-import { noPowerDisk, openPowerDisk, type PowerDisk } from '../kits/ask-power.ts'
 import { KITH, Lab, LOCAL } from '../kits/lab.ts'
+import { noPowerDisk, openPowerDisk, type PowerDisk } from '../kits/power-disk.ts'
 import { Process } from '../kits/process.ts'
 import { seededRandom } from '../kits/random.ts'
 
@@ -34,7 +34,7 @@ test('power is cut: what was acknowledged is there', { timeout: 1_200_000 }, asy
   if (why !== undefined) return t.skip(why)
   const random = seededRandom(t)
   const lab = new Lab(t)
-  const disk = await openPowerDisk(t, lab)
+  const disk = await openPowerDisk(t, lab, 128)
   const a = await up(t, lab, disk, 'a')
   const b = await up(t, lab, disk, 'b', '--bootstrap', a.address)
   await b.api.ask.serveSkill({ name: 'echo', command: ['/bin/cat'], allow: ['*'] })

@@ -28,13 +28,14 @@ export function noPowerDisk(): string | undefined {
 
 const SETUP = `set -eu
 cd "$1"; mkdir -p outer disk snap
-truncate -s 700M outer.img; mkfs.xfs -q -m reflink=1 outer.img; mount -o loop outer.img outer
-truncate -s 128M outer/disk.img; mkfs.ext4 -q -F outer/disk.img; mount -o loop outer/disk.img disk
+truncate -s "$(($2 * 5 + 200))M" outer.img; mkfs.xfs -q -m reflink=1 outer.img; mount -o loop outer.img outer
+truncate -s "$2M" outer/disk.img; mkfs.ext4 -q -F outer/disk.img; mount -o loop outer/disk.img disk
 echo ready; exec cat`
 
-export async function openPowerDisk(t: TestContext, lab: Lab): Promise<PowerDisk> {
+/** @param mib its size */
+export async function openPowerDisk(t: TestContext, lab: Lab, mib: number): Promise<PowerDisk> {
   const folder = lab.dir('power')
-  const holder = spawn('unshare', ['-m', 'sh', '-c', SETUP, 'sh', folder], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const holder = spawn('unshare', ['-m', 'sh', '-c', SETUP, 'sh', folder, String(mib)], { stdio: ['pipe', 'pipe', 'inherit'] })
   const gone = new Promise(resolve => holder.once('exit', resolve))
   t.after(async () => {
     holder.stdin.end()
