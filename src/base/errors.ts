@@ -38,3 +38,18 @@ export function textOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error)
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '�').slice(0, 500)
 }
+
+/** What the user can do about any thrown value, in one sentence; undefined when nobody knows. */
+export const hintOf = (error: unknown): string | undefined => (error instanceof KithError ? error.hint : FOREIGN_HINTS[codeOf(error)])
+
+/** For errors of the system, and for faults of ours. */
+const FOREIGN_HINTS: Readonly<Record<string, string>> = {
+  INTERNAL: 'this is a bug; run again with --log-level debug to see more',
+  EMFILE: 'this process may open too few files: ulimit -n 1024, then run it again',
+  ENFILE: 'the machine has too many files open: end other programs',
+  ENOSPC: 'make room on the disk, then run it again',
+  EDQUOT: 'your quota on this disk is used up: make room, then run it again',
+  EROFS: 'that disk can only be read: choose another folder',
+  EACCES: 'look at the permissions of that file or folder',
+  EPERM: 'look at the permissions of that file or folder'
+}

@@ -77,6 +77,8 @@ const EXACT: Readonly<Record<string, Kind>> = {
   BAD_KEYSTORE: 'store',
   DISK_FULL: 'store',
   PATH_FORBIDDEN: 'store',
+  EMFILE: 'unavailable',
+  ENFILE: 'unavailable',
   ENOSPC: 'store',
   EDQUOT: 'store',
   EROFS: 'store',

@@ -1,6 +1,6 @@
 /** Where a command says things: results on stdout, everything else on stderr. */
 import { systemClock } from '../base/clock.ts'
-import { codeOf, KithError, textOf } from '../base/errors.ts'
+import { codeOf, hintOf, textOf } from '../base/errors.ts'
 import { clean, toJsonLine } from './format.ts'
 import { LiveScreen } from './live-screen.ts'
 import { colourPalette, type Palette, plainPalette } from './progress.ts'
@@ -59,10 +59,9 @@ export class Output {
 
   /** Sentence, code and hint on stderr, and JSON on stdout where that is JSON. */
   error(error: unknown): void {
-    const known = error instanceof KithError
     const code = codeOf(error)
     const message = textOf(error)
-    const hint = known ? error.hint : code === 'INTERNAL' ? 'this is a bug; run again with --log-level debug to see more' : undefined
+    const hint = hintOf(error)
     process.stderr.write(`kith: ${message} (${clean(code, 60)})\n${hint === undefined ? '' : `  try: ${clean(hint)}\n`}`)
     if (this.json) process.stdout.write(`${toJsonLine({ error: { code, message, ...(hint === undefined ? {} : { hint }) } })}\n`)
   }

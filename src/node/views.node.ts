@@ -1,6 +1,6 @@
 /** From what the parts know to the plain JSON of types.ts. */
 import { bytesToHex } from '../base/bytes.ts'
-import { KithError, textOf } from '../base/errors.ts'
+import { codeOf, hintOf, textOf } from '../base/errors.ts'
 import type { Download } from '../transfer/download.node.ts'
 import type { EncryptedEntry } from '../transfer/encrypted-store.node.ts'
 import { OfferedSource } from '../transfer/offered-source.ts'
@@ -15,8 +15,8 @@ import { amountDue } from '../wire/wei.ts'
 import type { DownloadView, ErrorView, SettlementReport, ShareView, SourceView } from './types.ts'
 
 export function errorView(error: unknown): ErrorView {
-  if (!(error instanceof KithError)) return { code: 'INTERNAL', message: textOf(error) }
-  return { code: error.code, message: textOf(error), ...(error.hint === undefined ? {} : { hint: error.hint }) }
+  const hint = hintOf(error)
+  return { code: codeOf(error), message: textOf(error), ...(hint === undefined ? {} : { hint }) }
 }
 
 export interface ShareFacts {

@@ -42,6 +42,7 @@ export class ChunkVerifier implements AsyncDisposable {
   #followed = 0
   #digest: Promise<Uint8Array> | undefined
   #closed = false
+  #failure: unknown
 
   private constructor(grid: Grid, hashes: ChunkHashes, workers: VerifyWorkers, recorded: Int32Array<SharedArrayBuffer>) {
     this.#recorded = recorded
@@ -52,8 +53,7 @@ export class ChunkVerifier implements AsyncDisposable {
     this.#worker = worker
     this.#follower = follow
     worker.on('message', (done: readonly VerifyDone[]) => this.#settle(done))
-    worker.on('error', error => this.#fail(error))
-    worker.on('exit', () => this.#fail(new KithError('CANCELLED', 'the verify worker ended')))
+    workers.failed.catch(error => this.#fail(error))
   }
 
   /** Sets both workers on an existing part file; they end with the verifier. @param workers idle ones, started before */
@@ -73,10 +73,11 @@ export class ChunkVerifier implements AsyncDisposable {
 
   /**
    * True: the bytes are right and written. False: they are wrong.
-   * @throws DISK_FULL when the write had no space, WRITE_FAILED
+   * @throws DISK_FULL when the write had no space, WRITE_FAILED, EMFILE
    */
   verify(slot: PoolSlot, chunk: number): Promise<boolean> {
     if (this.#closed) return Promise.reject(new KithError('CANCELLED', 'the download has ended'))
+    if (this.#failure !== undefined) return Promise.reject(this.#failure)
     const { algorithm } = this.#hashes
     // A copy: a view would take the whole list of hashes to the worker with every message.
     const expected = this.#hashes.algorithm === 'none' ? undefined : this.#hashes.of(chunk).slice()
@@ -114,7 +115,7 @@ export class ChunkVerifier implements AsyncDisposable {
   digest(): Promise<Uint8Array> {
     this.#digest ??= new Promise((resolve, reject) => {
       this.#follower.once('message', (digest: Uint8Array) => resolve(digest))
-      this.#follower.once('error', reject)
+      this.#workers.failed.catch(reject)
       this.#follower.once('exit', () => reject(new KithError('CANCELLED', 'the download has ended')))
       this.#follower.postMessage(-1)
     })
@@ -156,6 +157,7 @@ export class ChunkVerifier implements AsyncDisposable {
   }
 
   #fail(error: unknown): void {
+    this.#failure ??= error
     for (const p of this.#pending.values()) p.reject(error)
     this.#pending.clear()
   }
