@@ -23,7 +23,7 @@ export interface LocalChainOptions {
   readonly statePath?: string
   /** 0: any free port. */
   readonly port?: number
-  /** Seconds between blocks; 0: a block for each transaction. */
+  /** Seconds between blocks without transactions; 0: there are none. A transaction gets a block at once. */
   readonly blockTimeSeconds?: number
   /** The anvil program; by default the one in node_modules, then the one on PATH. */
   readonly binary?: string
@@ -90,7 +90,8 @@ export async function openLocalChain(
   const clock = deps.clock ?? systemClock
   const args = ['--chain-id', LOCAL_CHAIN_ID, '--gas-limit', GAS_LIMIT, '--gas-price', GAS_PRICE, '--hardfork', 'london', '--no-cors']
   args.push('--host', '127.0.0.1', '--port', port)
-  if (blockTimeSeconds > 0) args.push('--block-time', blockTimeSeconds)
+  // A block for each transaction at once, so that nobody waits for the next; and empty ones meanwhile, for those who count confirmations.
+  if (blockTimeSeconds > 0) args.push('--block-time', blockTimeSeconds, '--mixed-mining')
   if (options.statePath) {
     makePrivateFolder(dirname(options.statePath))
     args.push('--state', options.statePath, '--state-interval', 1) // without the interval a killed chain forgets everything

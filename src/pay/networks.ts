@@ -44,7 +44,7 @@ export function chainConfig(o: ChainOptions): ChainConfig {
     settlement:
       o.settlement === null ? undefined : o.settlement ? contractOf(o.settlement.address, o.settlement.codeHash) : localSettlement(),
     confirmations: o.confirmations ?? (local ? 1 : 12),
-    pollMs: o.pollMs ?? (local ? 200 : 3_000),
+    pollMs: o.pollMs ?? (local ? 50 : 3_000),
     maxGasPriceWei: o.maxGasPriceWei ?? 20_000_000_000n
   }
 }
