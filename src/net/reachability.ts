@@ -16,10 +16,13 @@ export interface ReachabilityFacts {
   readonly setting: 'public' | 'private' | undefined
 }
 
-/** The user's word, else what peers found, else a public address of our own. A host that does not listen is private. */
+/**
+ * The user's word, else what peers found, else a public IPv4 address of our own: routers let nobody in to an IPv6 address unless told to.
+ * A host that does not listen is private.
+ */
 export function decideReachability({ interfaces, autonat, setting }: ReachabilityFacts): Reachability {
   if (setting !== undefined) return setting
   if (interfaces.length === 0) return 'private'
   if (autonat !== undefined) return autonat
-  return interfaces.some(ip => scopeOfIp(ip) === 'public') ? 'public' : 'unknown'
+  return interfaces.some(ip => !ip.includes(':') && scopeOfIp(ip) === 'public') ? 'public' : 'unknown'
 }

@@ -130,16 +130,17 @@ export function foldersOf(home: string | undefined, env: Readonly<Record<string,
   return { home: data, config: xdg('XDG_CONFIG_HOME', '.config'), data, state: xdg('XDG_STATE_HOME', '.local/state') }
 }
 
-/** Merges what the file and the flags say over the defaults. Pure. */
+/** Merges what the file and the flags say over the defaults. Pure. @param hasIpv6 whether this machine can listen over IPv6 */
 export function mergeConfig(
   folders: Folders,
   file: ConfigFile | undefined,
   flags: ConfigFlags,
-  env: Readonly<Record<string, string | undefined>>
+  env: Readonly<Record<string, string | undefined>>,
+  hasIpv6 = false
 ): Config {
   return Object.freeze({
     folders,
-    listen: flags.listen ?? file?.listen ?? ['0.0.0.0'],
+    listen: flags.listen ?? file?.listen ?? (hasIpv6 ? ['0.0.0.0', '::'] : ['0.0.0.0']),
     ports: mergePorts(file, flags),
     portsAreFixed: flags.port !== undefined || file?.ports !== undefined,
     bootstrap: [...(file?.bootstrap ?? []), ...(flags.bootstrap ?? [])],

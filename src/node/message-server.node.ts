@@ -9,6 +9,7 @@ import type { NetworkMonitor } from '../messaging/monitor.ts'
 import { openTlsIdentity } from '../platform/x509.node.ts'
 import type { PeerBook } from '../trust/types.ts'
 import type { AskDeps, OpenedServer } from './ask-parts.node.ts'
+import { tcpHost } from './listen-hosts.ts'
 import { withFreePorts } from './with-free-ports.ts'
 
 export interface MessageServerParts {
@@ -39,7 +40,7 @@ export async function openMessageServer(stack: AsyncDisposableStack, deps: AskDe
       return { verification: 'verified' }
     }
   }
-  const host = config.listen[0] ?? '0.0.0.0'
+  const host = tcpHost(config.listen)
   const tls = config.messages.tls ? openTlsIdentity(join(config.folders.data, 'identity', 'tls.key')) : undefined
   const open = (free: boolean): Promise<MessageHttp> => openMessageHttp(server, { host, port: free ? 0 : config.ports.message, token, tls })
   const http = stack.use(await withFreePorts(config, 'HTTP_LISTEN', open))

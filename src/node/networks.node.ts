@@ -15,6 +15,7 @@ import { type Torrents, torrentHashes } from '../transfer/torrents.node.ts'
 import type { openRtc, openRtcTracker } from '../transfer/webtorrent.node.ts'
 import type { OfferProtocol } from '../wire/offer.ts'
 import type { Config } from './config.ts'
+import { ipv4Host, ownHost, tcpHost } from './listen-hosts.ts'
 import { lazyProtocol, Service } from './service.ts'
 import { withFreePorts } from './with-free-ports.ts'
 
@@ -77,7 +78,7 @@ export interface Networks {
 /** @throws PORT_UNAVAILABLE */
 export async function openNetworks(stack: AsyncDisposableStack, deps: NetworkDeps, config: Config): Promise<Networks> {
   const { log, gate } = deps
-  const host = config.listen[0] ?? '0.0.0.0'
+  const host = tcpHost(config.listen)
   const clock = systemClock
   const { openTorrents, openOthers, readPeers } = await import('../transfer/torrents.node.ts')
   // Web seeds go the way of all HTTP.
@@ -95,6 +96,7 @@ export async function openNetworks(stack: AsyncDisposableStack, deps: NetworkDep
         listen: { host, port: free ? 0 : config.ports.bittorrent },
         encryption: config.bittorrent.encryption,
         lsd: config.bittorrent.lsd,
+        dhtHost: ipv4Host(config.listen),
         dhtBootstrap: config.bittorrent.dhtBootstrap,
         mainline: config.public.mainline
       })
@@ -188,14 +190,18 @@ async function openRtcParts({ log, gate, rpc, sharesOf }: NetworkDeps, config: C
   await using stack = new AsyncDisposableStack()
   const rtcDeps = { clock: systemClock, log: log.child('webtorrent'), gate, rpc, shares: sharesOf('webtorrent') }
   const protocol = stack.use(await openRtc(rtcDeps, { iceServers: config.webtorrent.iceServers }))
-  const host = config.listen[0] ?? '0.0.0.0'
+  const host = tcpHost(config.listen)
   const trackerDeps = { clock: systemClock, log: log.child('tracker') }
   const tracker = stack.use(
     await withFreePorts(config, 'PORT_UNAVAILABLE', free => openRtcTracker(trackerDeps, { host, port: free ? 0 : config.ports.tracker }))
   )
-  const self = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host
   const owned = stack.move()
-  return { protocol, tracker, trackerUrl: `ws://${self}:${tracker.port}`, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return {
+    protocol,
+    tracker,
+    trackerUrl: `ws://${ownHost(config.listen)}:${tracker.port}`,
+    [Symbol.asyncDispose]: () => owned.disposeAsync()
+  }
 }
 
 function ed2k(stack: AsyncDisposableStack, deps: NetworkDeps, config: Config): Networks['ed2k'] {
@@ -228,7 +234,7 @@ async function openEd2kParts({ log, gate, sharesOf }: NetworkDeps, config: Confi
   const { openEd2kNode, joinEd2kNetworks } = await import('../transfer/ed2k.node.ts')
   await using stack = new AsyncDisposableStack()
   const clock = systemClock
-  const host = config.listen[0] ?? '0.0.0.0'
+  const host = tcpHost(config.listen)
   const identityPath = `${config.folders.data}/ed2k-identity.json`
   const node = stack.use(
     await withFreePorts(config, 'PORT_UNAVAILABLE', free =>
@@ -240,7 +246,7 @@ async function openEd2kParts({ log, gate, sharesOf }: NetworkDeps, config: Confi
   )
   const { port, protocol } = node
   const { servers, kadBootstrap } = config.ed2k
-  const kad = hasKad(config) ? { host, port, bootstrap: kadBootstrap } : undefined
+  const kad = hasKad(config) ? { host: ipv4Host(config.listen), port, bootstrap: kadBootstrap } : undefined
   const joinDeps = {
     clock,
     log: log.child('ed2k'),

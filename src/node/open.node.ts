@@ -16,6 +16,7 @@ import type { AskService } from './ask-types.ts'
 import type { Config } from './config.ts'
 import { DownloadMemory } from './download-memory.node.ts'
 import { lazyAsk } from './lazy-ask.ts'
+import { tcpHost } from './listen-hosts.ts'
 import { openNetworks } from './networks.node.ts'
 import { type OpenedNetwork, openNetwork } from './open-network.node.ts'
 import type { NodeParts, Notices } from './parts.node.ts'
@@ -146,7 +147,7 @@ async function openServing(
   const sharesOf = (protocol: string): ShareIndex => shares.forProtocol(protocol)
   const serving = { gate, clock: systemClock, log: log.child('transfer') }
   const tls = openTlsIdentity(join(config.folders.data, 'identity', 'tls.key'))
-  const host = config.listen[0] ?? '0.0.0.0'
+  const host = tcpHost(config.listen)
   const http = stack.use(
     await withFreePorts(config, 'HTTP_LISTEN', free =>
       openHttp(

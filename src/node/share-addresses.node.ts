@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs'
 import { isIPv4 } from 'node:net'
 import { join } from 'node:path'
 import { bytesToHex } from '../base/bytes.ts'
-import { scopeOfIp } from '../net/address-scope.ts'
+import { type Scope, scopeOfIp } from '../net/address-scope.ts'
 import { formatEd2kLink } from '../transfer/ed2k.node.ts'
 import type { EncryptedStore } from '../transfer/encrypted-store.node.ts'
 import type { ShareRecord, ShareState, ShareSummary } from '../transfer/share-store.node.ts'
@@ -14,6 +14,15 @@ import { shareView } from './views.node.ts'
 
 const TORRENT_PROTOCOLS = ['bittorrent', 'webtorrent']
 const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)
+
+const REACH: readonly Scope[] = ['public', 'private', 'link-local']
+const NOBODY = REACH.length
+/** The widest first. An IPv6 address of one link means nothing to those who do not know the interface. */
+function reachOf(ip: string): number {
+  const scope = scopeOfIp(ip)
+  const at = REACH.indexOf(scope)
+  return at < 0 || (scope === 'link-local' && !isIPv4(ip)) ? NOBODY : at
+}
 
 /** Addresses of this node in one link. */
 const MAX_LINK_HOSTS = 4
@@ -36,9 +45,10 @@ export class ShareAddresses {
     const direct = addresses.filter(a => !relayed.includes(a))
     const hosts = [...new Set(direct.flatMap(a => /^\/ip[46]\/([^/]+)\//.exec(a)?.[1] ?? []))]
     // Sandboxes and test machines have nothing but documentation addresses, which nobody dials: then loopback serves this machine at least.
-    const outer = hosts.filter(h => !['loopback', 'unusable'].includes(scopeOfIp(h)))
+    const outer = hosts.filter(h => reachOf(h) < NOBODY).sort((a, b) => reachOf(a) - reachOf(b))
     const shown = outer.length > 0 ? outer : hosts
-    const via = direct.filter(a => a.includes('/tcp/') && !a.includes('/ws') && shown.some(h => a.includes(`/${h}/`)))
+    const tcp = direct.filter(a => a.includes('/tcp/') && !a.includes('/ws'))
+    const via = shown.flatMap(h => tcp.filter(a => a.includes(`/${h}/`)))
     const withHttp = share.protocols.includes('http') && share.pricePerMb === 0n
     const torrent = TORRENT_PROTOCOLS.some(p => share.protocols.includes(p)) ? share : undefined
     const trackers = [...share.trackers, ...this.#webTrackers(share, shown)]

@@ -34,6 +34,8 @@ export interface TorrentsDeps {
 
 export interface TorrentsOptions {
   readonly listen: { readonly host: string; readonly port: number }
+  /** Address of the DHT's socket; that of the listener by default. */
+  readonly dhtHost?: string
   readonly encryption?: 'off' | 'allowed' | 'required'
   /** Tell clients on the local network what is shared. */
   readonly lsd?: boolean
@@ -45,9 +47,14 @@ export interface TorrentsOptions {
 
 /** Listens for peers; takes part in a DHT, which has no nodes but those that are named or met. @throws PORT_UNAVAILABLE */
 export async function openTorrents(deps: TorrentsDeps, options: TorrentsOptions): Promise<Torrents> {
-  const { listen, encryption, lsd, dhtBootstrap = [], mainline } = options
+  const { listen, dhtHost, encryption, lsd, dhtBootstrap = [], mainline } = options
   const bootstrap = mainline ? [...dhtBootstrap, ...PUBLIC_ROUTERS] : dhtBootstrap
-  const protocol = await openBitTorrent(deps, { listen, encryption, lsd, dht: { bootstrap } })
+  const protocol = await openBitTorrent(deps, {
+    listen,
+    encryption,
+    lsd,
+    dht: { bootstrap, ...(dhtHost === undefined ? {} : { host: dhtHost }) }
+  })
   return { protocol, port: protocol.port, [Symbol.asyncDispose]: () => protocol[Symbol.asyncDispose]() }
 }
 

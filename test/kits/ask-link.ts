@@ -25,11 +25,14 @@ export function noAskLink(): string | undefined {
 }
 
 const ADDRESSES = ['10.98.0.1', '10.98.0.2'] as const
+/** For a network that has no IPv4. */
+export const IPV6: readonly [string, string] = ['fd00:98::1', 'fd00:98::2']
 /** A card that nobody has: what is sent to it is dropped by whoever gets it. */
 const NOBODY = '02:00:00:00:00:99'
 const DEVICE = 'ask0'
 
-export async function openAskLink(): Promise<AskLink> {
+/** @param addresses of the two ends, in one network */
+export async function openAskLink(addresses: readonly [string, string] = ADDRESSES): Promise<AskLink> {
   await using stack = new AsyncDisposableStack()
   const holders = [await openNamespace(stack), await openNamespace(stack)] as const
   const inside = (end: 0 | 1, ...args: string[]): void => {
@@ -38,18 +41,19 @@ export async function openAskLink(): Promise<AskLink> {
   }
   inside(0, 'link', 'add', 'name', DEVICE, 'type', 'veth', 'peer', 'name', DEVICE, 'netns', String(holders[1].pid))
   for (const end of [0, 1] as const) {
-    inside(end, 'addr', 'add', `${ADDRESSES[end]}/24`, 'dev', DEVICE)
+    const isV6 = addresses[end].includes(':')
+    inside(end, 'addr', 'add', `${addresses[end]}/${isV6 ? 64 : 24}`, 'dev', DEVICE, ...(isV6 ? ['nodad'] : []))
     inside(end, 'link', 'set', DEVICE, 'up')
     inside(end, 'link', 'set', 'lo', 'up')
   }
   const mute = (end: 0 | 1): void =>
-    inside(end, 'neigh', 'replace', ADDRESSES[end === 0 ? 1 : 0], 'lladdr', NOBODY, 'dev', DEVICE, 'nud', 'permanent')
-  const unmute = (end: 0 | 1): void => inside(end, 'neigh', 'del', ADDRESSES[end === 0 ? 1 : 0], 'dev', DEVICE)
+    inside(end, 'neigh', 'replace', addresses[end === 0 ? 1 : 0], 'lladdr', NOBODY, 'dev', DEVICE, 'nud', 'permanent')
+  const unmute = (end: 0 | 1): void => inside(end, 'neigh', 'del', addresses[end === 0 ? 1 : 0], 'dev', DEVICE)
   const owned = stack.move()
   return {
     ends: [
-      { namespace: pathOf(holders[0]), address: ADDRESSES[0] },
-      { namespace: pathOf(holders[1]), address: ADDRESSES[1] }
+      { namespace: pathOf(holders[0]), address: addresses[0] },
+      { namespace: pathOf(holders[1]), address: addresses[1] }
     ],
     pull: () => ([0, 1] as const).forEach(mute),
     plug: () => ([0, 1] as const).forEach(unmute),
