@@ -1,46 +1,26 @@
 /**
- * `Source` over one client. Ranges are only asked for once their chunks have slots, so back-pressure needs no pause of the socket.
- * While it keeps us in its queue, `has` says no to everything; the connection may end meanwhile: the client calls back, or is asked
- * again after 20 minutes.
+ * `Source` over one client: whether it serves us, keeps us in its queue or is gone; what is fetched is range-fetcher.node.ts. While it
+ * keeps us waiting, `has` says no to everything; the connection may end meanwhile: the client calls back, or is asked again after 20
+ * minutes.
  */
-
 import type { Clock } from '../../base/clock.ts'
 import { KithError } from '../../base/errors.ts'
-import type { Grid } from '../grid.ts'
 import { PART_BYTES } from '../hashing/ed2k-hash.ts'
-import type { Delivery, Slot, Source, Ticket } from '../protocol.ts'
-import { RateMeter } from '../scheduling/rate-meter.ts'
-import { wireError } from './bytes.ts'
-import { COMPLETE, encodeFileRequest, type FileAnswer, hasPart, type PartStatus } from './file-request.ts'
-import { InFlight } from './in-flight.ts'
-import { encodeKithPacket, type KithPacket, ticketMac } from './kith-packet.ts'
-import {
-  LINGER_MS,
-  MAX_AHEAD_BYTES,
-  MAX_RANGE_BYTES,
-  MAX_RANGES_AHEAD,
-  MAX_REASKS,
-  MAX_RUN_BYTES,
-  MIN_AHEAD_BYTES,
-  MIN_RANGES_AHEAD,
-  REASK_MS
-} from './limits.ts'
-import { edonkey, emule } from './opcodes.ts'
+import type { Delivery, Source } from '../protocol.ts'
+import { COMPLETE, type FileAnswer, hasPart, type PartStatus } from './file-request.ts'
+import { type Introduction, introduce } from './introduction.node.ts'
+import type { KithPacket } from './kith-packet.ts'
+import { MAX_REASKS, MAX_RUN_BYTES, REASK_MS } from './limits.ts'
+import { edonkey } from './opcodes.ts'
 import { protocols } from './packet.ts'
-import { type CompressedPiece, encodePartRequest, type PartHead } from './parts.ts'
+import type { CompressedPiece, PartHead } from './parts.ts'
+import { RangeFetcher } from './range-fetcher.node.ts'
 import { asSourceError, type PeerSession, type SessionReader } from './session.node.ts'
-import { inflateExactly } from './unpack.node.ts'
-import { newRun, type OpenChunk, openChunk, type Pending, type Run, type Stretch, stretchAt, targetOf } from './wanted.ts'
 
-export interface SourceDeps {
+export interface SourceDeps extends Introduction {
   readonly clock: Clock
-  readonly hash: Uint8Array
-  readonly grid: Grid
   /** "192.0.2.1:4662" */
   readonly address: string
-  readonly seeder: string | undefined
-  readonly ticket: Ticket | undefined
-  readonly ownHash: Uint8Array
   /** Connects, with the source as reader once hellos were exchanged. */
   connect(signal: AbortSignal): Promise<PeerSession>
   /** Sessions that the client opens to us from now on, until disposed. */
@@ -49,9 +29,6 @@ export interface SourceDeps {
 
 /** asking: not answered yet. queued: we wait for a slot. serving: it takes requests. */
 type Phase = 'asking' | 'queued' | 'serving'
-
-/** Below this rate other programs are asked for one chunk at a time, so that little is stuck with them. */
-const SLOW = 256 * 1024
 
 export class PeerSource implements Source, SessionReader {
   readonly key: string
@@ -63,10 +40,8 @@ export class PeerSource implements Source, SessionReader {
   readonly size: number
   readonly #deps: SourceDeps
   readonly #stop = new AbortController()
-  readonly #runs: Run[] = []
-  readonly #flight = new InFlight()
+  readonly #fetcher: RangeFetcher
   readonly #listeners = new Set<() => void>()
-  readonly #meter: RateMeter
   readonly #ready = Promise.withResolvers<void>()
   readonly #gone = Promise.withResolvers<void>()
   readonly #tasks = new Set<Promise<void>>()
@@ -75,14 +50,10 @@ export class PeerSource implements Source, SessionReader {
   #status: PartStatus | undefined
   #phase: Phase = 'asking'
   #rank: number | undefined
-  #unpaid: string | undefined
   #error: KithError | undefined
-  /** The range whose packet is coming. */
-  #current: Pending | undefined
   #released: Promise<void> | undefined
   #reaskTimer: AbortController | undefined
   #reasks = 0
-  #served = false
 
   constructor(deps: SourceDeps) {
     this.#deps = deps
@@ -91,7 +62,9 @@ export class PeerSource implements Source, SessionReader {
     this.hash = deps.hash
     this.size = deps.grid.size
     this.maxRun = Math.max(1, Math.floor(MAX_RUN_BYTES / deps.grid.chunkBytes))
-    this.#meter = new RateMeter(deps.clock.monotonic())
+    const { clock, hash, grid } = deps
+    const isServing = (): boolean => this.#phase === 'serving' && !this.#error
+    this.#fetcher = new RangeFetcher({ clock, hash, grid, isServing, has: chunk => this.has(chunk) })
   }
 
   /** Resolves when the client serves us, put us in its queue, or is gone. */
@@ -104,7 +77,7 @@ export class PeerSource implements Source, SessionReader {
   }
   /** It has sent something. */
   get served(): boolean {
-    return this.#served
+    return this.#fetcher.served
   }
   get error(): KithError | undefined {
     return this.#error
@@ -138,29 +111,23 @@ export class PeerSource implements Source, SessionReader {
     this.#userHash = session.remote!.userHash
     this.#reaskTimer?.abort()
     session.reader = this
-    this.#flight.begin(session.isKith)
+    this.#fetcher.connect(session)
     if (called) return
     this.#phase = 'asking'
-    this.#introduce(session)
+    try {
+      introduce(session, this.#deps)
+    } catch (error) {
+      this.#fail(asSourceError(error))
+    }
   }
 
   async fetch(delivery: Delivery, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     if (this.#error) throw this.#error
     if (this.#released) throw new KithError('SOURCE_LOST', 'the source was closed')
-    if (this.#unpaid !== undefined)
-      this.#askAgain() // perhaps it was paid meanwhile
+    if (this.#fetcher.isUnpaid) this.#askAgain()
     else if (this.#phase !== 'serving') throw new KithError('SOURCE_BUSY', 'the client serves others first', rankData(this.#rank))
-    const run = newRun(delivery)
-    const onAbort = (): void => this.#end(run, signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    this.#runs.push(run)
-    this.#pumpSafely()
-    try {
-      await run.done.promise
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-    }
+    await this.#fetcher.fetch(delivery, signal)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -185,7 +152,7 @@ export class PeerSource implements Source, SessionReader {
     this.#reasks = 0
     this.#ready.resolve()
     this.#tell()
-    this.#pump()
+    this.#fetcher.pump()
   }
   queued(rank: number): void {
     if (this.#phase === 'serving') return
@@ -197,65 +164,43 @@ export class PeerSource implements Source, SessionReader {
   turnOver(): void {
     this.#phase = 'queued'
     this.#rank = undefined
-    this.#flight.clear()
-    this.#endAll(new KithError('SOURCE_BUSY', 'our turn is over: the client serves others first'))
+    this.#fetcher.forget()
+    this.#fetcher.endAll(new KithError('SOURCE_BUSY', 'our turn is over: the client serves others first'))
     this.#tell()
-  }
-
-  part(head: PartHead): void {
-    this.#current = this.#flight.part(head)
-  }
-  target(offset: number): Uint8Array | number {
-    return this.#current ? targetOf(this.#current, offset) : Number.POSITIVE_INFINITY
-  }
-  received(offset: number, count: number): void {
-    const p = this.#current!
-    p.at = offset + count
-    if (p.at === p.end) this.#flight.remove(p)
-    if (p.at === p.partEnd) this.#current = undefined
-    this.#arrived(p, offset, count, count)
-  }
-
-  /** A zlib stream is kept until it is whole: at most as long as the range. (threats ED4) */
-  compressed(piece: CompressedPiece): void {
-    const { range: p, whole } = this.#flight.compressed(piece)
-    if (!whole) {
-      stretchAt(p, p.start)?.owner?.run.delivery.received(piece.piece.length) // it lives: nothing may look stalled
-      return
-    }
-    const bytes = inflateExactly(whole, p.end - p.start)
-    if (bytes.length !== p.end - p.start) throw wireError('a compressed range of another length', { start: p.start })
-    let told = whole.length - piece.piece.length
-    for (const s of p.stretches) {
-      const target = targetOf(p, s.start)
-      if (typeof target !== 'number') target.set(bytes.subarray(s.start - p.start, s.end - p.start))
-      this.#arrived(p, s.start, s.end - s.start, Math.max(0, s.end - s.start - told))
-      told = 0
-    }
   }
 
   /** A Kith peer answers every range that is under way, one way or the other: what was paid for is still taken. */
   refused({ cause, reason, ranges }: Extract<KithPacket, { kind: 'refusal' }>): void {
-    const runs = this.#flight.giveBack(ranges)
     if (cause === 'unpaid') {
-      this.#unpaid ??= reason
+      this.#fetcher.unpaid(reason, ranges)
       this.#status ??= COMPLETE
       if (ranges.length === 0) this.#phase = 'serving' // the scheduler hears of it when it asks
       this.#ready.resolve()
       this.#tell()
-    } else for (const run of runs) this.#end(run, new KithError('SOURCE_BUSY', 'the peer does not have this yet'))
-    this.#pump()
+    } else this.#fetcher.missing(ranges, new KithError('SOURCE_BUSY', 'the peer does not have this yet'))
+    this.#fetcher.pump()
   }
 
+  part(head: PartHead): void {
+    this.#fetcher.part(head)
+  }
+  target(offset: number): Uint8Array | number {
+    return this.#fetcher.target(offset)
+  }
+  received(offset: number, count: number): void {
+    this.#fetcher.received(offset, count)
+  }
+  compressed(piece: CompressedPiece): void {
+    this.#fetcher.compressed(piece)
+  }
   readDone(): void {
-    this.#pump()
+    this.#fetcher.pump()
   }
 
   /** While we only waited, a lost connection is no lost source. */
   closed(error: KithError): void {
     this.#session = undefined
-    this.#current = undefined
-    this.#flight.clear()
+    this.#fetcher.disconnect()
     const patient = this.#phase === 'queued' && !this.#released && error.code !== 'ED2K_WIRE' && this.#deps.awaitCall
     if (patient && this.#userHash) {
       this.#reaskTimer = new AbortController()
@@ -281,198 +226,15 @@ export class PeerSource implements Source, SessionReader {
     }
   }
 
-  #introduce(session: PeerSession): void {
-    const remote = session.remote!
-    const { ticket, ownHash } = this.#deps
-    const { hash, size } = this
-    if (ticket && remote.kithNonce) {
-      const mac = ticketMac(ticket.key, { hash, seederHash: remote.userHash, ownHash, nonce: remote.kithNonce })
-      session.send(protocols.emule, emule.kith, encodeKithPacket({ kind: 'ticket', hash, id: ticket.id, mac }))
-    }
-    const { multiPacketExt, multiPacket, extendedRequests, sourceExchange2, largeFiles } = remote.abilities
-    if (size >= 2 ** 32 && !largeFiles) {
-      this.#fail(new KithError('SOURCE_LOST', 'the client does not take files of this size'))
-      return
-    }
-    if (multiPacketExt || multiPacket) {
-      const q = {
-        hash,
-        size: multiPacketExt ? size : undefined,
-        status: undefined,
-        wantsName: true,
-        wantsStatus: size > PART_BYTES,
-        wantsAich: false,
-        wantsSources: sourceExchange2 && !this.#deps.seeder ? 4 : undefined
-      }
-      session.send(protocols.emule, multiPacketExt ? emule.multiPacketExt : emule.multiPacket, encodeFileRequest(q, extendedRequests))
-    } else {
-      // A request for a name carries as much as the other side announced to read.
-      const payload = new Uint8Array(16 + 2 * extendedRequests)
-      payload.set(hash)
-      session.send(protocols.edonkey, edonkey.nameRequest, payload)
-      if (size > PART_BYTES) session.send(protocols.edonkey, edonkey.statusRequest, hash)
-    }
-    session.send(protocols.edonkey, edonkey.startUpload, hash)
-  }
-
   /** After a refusal of the whole file, the file is asked for again; after one of ranges, the ranges are. */
   #askAgain(): void {
-    this.#unpaid = undefined
+    this.#fetcher.forgiveDebt()
     if (this.#session && this.#phase === 'serving') this.#session.send(protocols.edonkey, edonkey.startUpload, this.hash)
-  }
-
-  #arrived(p: Pending, offset: number, count: number, told: number): void {
-    this.#meter.add(this.#deps.clock.monotonic(), count)
-    this.#served = true
-    const owner = stretchAt(p, offset)?.owner
-    if (!owner) return
-    owner.got += count
-    if (told > 0) owner.run.delivery.received(told)
-    if (owner.got < owner.slot.length) return
-    owner.run.open.delete(owner)
-    for (const s of p.stretches) if (s.owner === owner) s.owner = undefined
-    owner.run.delivery.complete(owner.chunk)
-  }
-
-  /** Called from outside a read: what the delivery throws must not escape into its caller. */
-  #pumpSafely(): void {
-    try {
-      this.#pump()
-    } catch (error) {
-      this.#endAll(error)
-    }
-  }
-
-  /** Asks for as much as should be under way, oldest run first. */
-  #pump(): void {
-    if (this.#unpaid !== undefined && this.#flight.count === 0) {
-      const reason = this.#unpaid
-      if (this.#runs.length > 0) this.#endAll(new KithError('PAYMENT_REQUIRED', 'the seeder wants to be paid first', { reason }))
-      return
-    }
-    if (this.#error || this.#unpaid !== undefined || this.#phase !== 'serving') return
-    for (const run of [...this.#runs]) {
-      while (this.#mayAsk()) {
-        const chunk = this.#chunkToAsk(run)
-        if (!chunk) break
-        this.#ask(chunk)
-      }
-      if (run.open.size === 0 && run.next >= run.end && !run.waiting) this.#end(run, undefined)
-    }
-    this.#flush()
-  }
-
-  #mayAsk(): boolean {
-    const rate = this.#rate()
-    if (this.#session?.isKith) return this.#flight.bytes < Math.max(MIN_AHEAD_BYTES, Math.min(MAX_AHEAD_BYTES, rate / 4))
-    const most = Math.max(MIN_RANGES_AHEAD, Math.min(MAX_RANGES_AHEAD, Math.ceil((4 * rate) / MAX_RANGE_BYTES) + 1))
-    return this.#flight.count < most
-  }
-  #rate(): number {
-    return this.#meter.rate(this.#deps.clock.monotonic())
-  }
-
-  #chunkToAsk(run: Run): OpenChunk | undefined {
-    for (const chunk of run.open) if (chunk.again.length > 0 || chunk.asked < chunk.end) return chunk
-    return this.#nextChunk(run)
-  }
-
-  /** Opens the next chunk of a run, if its slot is there. */
-  #nextChunk(run: Run): OpenChunk | undefined {
-    if (run.waiting || run.next >= run.end || run.settled) return undefined
-    if (!run.delivery.wants(run.next)) {
-      run.end = run.next
-      return undefined
-    }
-    if (!this.has(run.next)) {
-      this.#end(run, new KithError('SOURCE_BUSY', 'the client does not have this part yet', { chunk: run.next }))
-      return undefined
-    }
-    const chunk = run.next++
-    const slot = run.delivery.slot(chunk)
-    if (!(slot instanceof Promise)) return this.#open(run, chunk, slot)
-    run.waiting = true
-    slot.then(
-      s => {
-        run.waiting = false
-        if (run.settled) return
-        this.#open(run, chunk, s)
-        this.#pumpSafely()
-      },
-      error => this.#end(run, error)
-    )
-    return undefined
-  }
-
-  #open(run: Run, chunk: number, slot: Slot): OpenChunk {
-    const open = openChunk(this.#deps.grid, run, chunk, slot.bytes)
-    run.open.add(open)
-    return open
-  }
-
-  /** Asks for one range that begins in this chunk, and goes on into the next where that makes it longer for other programs. */
-  #ask(first: OpenChunk): void {
-    const again = first.again.pop()
-    if (again) this.#flight.add([{ ...again, owner: first }])
-    if (again || this.#flight.adopt(first)) return
-    const border = (Math.floor(first.asked / PART_BYTES) + 1) * PART_BYTES
-    const most = Math.min(first.asked + MAX_RANGE_BYTES, border)
-    const isLong = !this.#session?.isKith && this.#rate() > SLOW
-    const stretches: Stretch[] = []
-    for (let chunk: OpenChunk | undefined = first; chunk; ) {
-      const end = Math.min(chunk.end, most)
-      stretches.push({ start: chunk.asked, end, owner: chunk })
-      chunk.asked = end
-      const fits: boolean = isLong && end === chunk.end && end + this.#deps.grid.chunkBytes <= most
-      chunk = fits ? this.#nextChunk(first.run) : undefined
-    }
-    this.#flight.add(stretches)
-  }
-
-  #flush(): void {
-    for (let ranges = this.#flight.takeNew(); ranges.length > 0; ranges = this.#flight.takeNew())
-      this.#session?.wire.write(encodePartRequest(this.hash, ranges))
-  }
-
-  /** Settles a run. What is under way for it is thrown away when it comes: eDonkey knows no way to cancel one range. */
-  #end(run: Run, error: unknown): void {
-    if (run.settled) return
-    run.settled = true
-    this.#runs.splice(this.#runs.indexOf(run), 1)
-    let busy: Promise<void> | undefined
-    for (const chunk of this.#flight.orphan(run)) busy = this.#session?.wire.release(chunk.slot) ?? busy
-    run.open.clear()
-    const settle = error === undefined ? run.done.resolve : (): void => run.done.reject(error)
-    if (busy) this.#track(this.#linger(busy, settle))
-    else settle()
-  }
-
-  /** The slot stays ours for the moment in which the socket reads straight into it; a slow client is closed instead. */
-  async #linger(busy: Promise<void>, settle: () => void): Promise<void> {
-    const stop = new AbortController()
-    const isDone = await Promise.race([
-      busy.then(() => true),
-      this.#deps.clock.sleep(LINGER_MS, stop.signal).then(
-        () => false,
-        () => true
-      )
-    ])
-    stop.abort()
-    if (!isDone) {
-      const wire = this.#session?.wire
-      wire?.close(new KithError('SOURCE_LOST', 'the client stopped within a part'))
-      await wire?.ended
-    }
-    settle()
-  }
-
-  #endAll(error: unknown): void {
-    for (const run of [...this.#runs]) this.#end(run, error)
   }
 
   #fail(error: KithError): void {
     this.#error ??= error
-    this.#endAll(this.#error)
+    this.#fetcher.endAll(this.#error)
     this.#ready.resolve()
     this.#gone.resolve()
     this.#tell()
@@ -482,13 +244,14 @@ export class PeerSource implements Source, SessionReader {
   async #release(): Promise<void> {
     const session = this.#session
     this.#stop.abort()
-    this.#endAll(new KithError('SOURCE_LOST', 'the source was closed'))
+    this.#fetcher.endAll(new KithError('SOURCE_LOST', 'the source was closed'))
     this.#listeners.clear()
     this.#ready.resolve()
     this.#gone.resolve()
     // Said in so many words: aMule goes on counting a client that just hangs up as served, and then answers the same ranges no more.
     if (session && this.#phase !== 'asking') session.send(protocols.edonkey, edonkey.cancelTransfer)
     await session?.[Symbol.asyncDispose]()
+    await this.#fetcher.settled()
     await Promise.all(this.#tasks)
   }
 
