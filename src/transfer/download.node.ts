@@ -30,7 +30,7 @@ import type { Source } from './protocol.ts'
 import { safeName } from './safe-name.ts'
 import { RateMeter } from './scheduling/rate-meter.ts'
 import { Scheduler } from './scheduling/scheduler.ts'
-import { SlotPool } from './scheduling/slot-pool.ts'
+import { type PoolSlot, SlotPool } from './scheduling/slot-pool.ts'
 import { SettlePace } from './settle-pace.ts'
 import { mergeSettlements } from './settlements.ts'
 import type { ShareBook } from './share-book.node.ts'
@@ -236,7 +236,10 @@ export class Download implements AsyncDisposable {
           pool,
           done: part.done,
           throttles: this.#throttles,
-          verify: (slot, chunk) => (part.hasRoom ? verifier.verify(slot, chunk) : part.room().then(() => verifier.verify(slot, chunk))),
+          verify: async (slot, chunk, source) => {
+            if (!part.hasRoom) await part.room()
+            return await verifyOrMend(verifier, plan, slot, chunk, source)
+          },
           onVerified: (chunk, source, bytes) => this.#onVerified(chunk, source, bytes),
           onUnpaid: (source, error) => this.#onUnpaid(source, error),
           onDropped: (source, code) => this.#dropListeners.forEach(listen => void listen(source, code)),
@@ -534,6 +537,19 @@ interface Stage {
   readonly verifier: ChunkVerifier
   readonly scheduler: Scheduler
   readonly decrypter: Decrypter | undefined
+}
+
+/** A wrong chunk may be mended in its slot; the hash decides again. */
+async function verifyOrMend(
+  verifier: ChunkVerifier,
+  plan: Plan,
+  slot: PoolSlot,
+  chunk: number,
+  source: Source
+): Promise<boolean | 'mended'> {
+  if (await verifier.verify(slot, chunk)) return true
+  const isMended = (await plan.mend?.(chunk, slot.bytes, source)) === true
+  return isMended && (await verifier.verify(slot, chunk)) ? 'mended' : false
 }
 
 /** The part of the user's budget that the whole file from this source alone would take; 0 when it is free, or no budget was set. */

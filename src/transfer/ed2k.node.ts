@@ -83,7 +83,7 @@ export function openEd2kOthers(
   context: FeedContext
 ): AsyncDisposable {
   const { size, chunkBytes } = context.grid
-  return ed2k.openSwarm({
+  const swarm = ed2k.openSwarm({
     hash,
     size,
     chunkBytes,
@@ -94,6 +94,8 @@ export function openEd2kOthers(
       if (!context.add(source)) void source[Symbol.asyncDispose]()
     }
   })
+  context.onDropped((source, code) => code === 'SOURCE_LIED' && swarm.ban(source))
+  return swarm
 }
 
 /** Joins eDonkey's networks: servers, and Kad when it is asked for. @throws BAD_ADDRESS, PORT_UNAVAILABLE */

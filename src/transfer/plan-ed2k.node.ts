@@ -23,6 +23,7 @@ export async function planEd2k(deps: Ed2kPlanDeps, text: string, signal: AbortSi
   const { size, hash, name } = link
   const hashes = hashSetOfLink(link) ?? (await fetchHashSet(deps, link, signal))
   const hex = bytesToHex(hash)
+  let swarm: ReturnType<Ed2k['openSwarm']> | undefined
   return {
     stem: hex.slice(0, 16),
     grid: makeGrid(size, PART_BYTES),
@@ -35,7 +36,8 @@ export async function planEd2k(deps: Ed2kPlanDeps, text: string, signal: AbortSi
     chunkHashes: undefined,
     rootIsTrusted: false,
     files: undefined,
-    feed: (context, feedSignal) => feed(deps, link, context, feedSignal)
+    mend: async (part, bytes, source) => (await swarm?.mend(part, bytes, source)) ?? false,
+    feed: (context, feedSignal) => feed(deps, link, context, feedSignal, opened => (swarm = opened))
   }
 }
 
@@ -64,8 +66,14 @@ async function fetchHashSet({ ed2k, given, finders }: Ed2kPlanDeps, link: Ed2kLi
   }
 }
 
-async function feed({ ed2k, given, finders }: Ed2kPlanDeps, link: Ed2kLink, context: FeedContext, signal: AbortSignal): Promise<void> {
-  const { hash, size, sources } = link
+async function feed(
+  { ed2k, given, finders }: Ed2kPlanDeps,
+  link: Ed2kLink,
+  context: FeedContext,
+  signal: AbortSignal,
+  onSwarm: (swarm: ReturnType<Ed2k['openSwarm']>) => void
+): Promise<void> {
+  const { hash, size, aich, sources } = link
   await using swarm = ed2k.openSwarm({
     hash,
     size,
@@ -73,10 +81,13 @@ async function feed({ ed2k, given, finders }: Ed2kPlanDeps, link: Ed2kLink, cont
     peers: given,
     trust: 'given',
     finders,
+    aich,
     onSource: source => {
       if (!context.add(source)) void source[Symbol.asyncDispose]()
     }
   })
+  context.onDropped((source, code) => code === 'SOURCE_LIED' && swarm.ban(source))
+  onSwarm(swarm)
   swarm.add(sources ?? [], 'found')
   if (!signal.aborted) await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve(), { once: true }))
 }

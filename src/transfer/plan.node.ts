@@ -30,6 +30,11 @@ export interface Plan {
   readonly files: readonly { readonly path: readonly string[]; readonly offset: number; readonly length: number }[] | undefined
   /** A torrent by its own hash: its peers get the chunks that are there already. */
   readonly torrent?: { readonly infoHash: Uint8Array; readonly pieces: Uint8Array }
+  /**
+   * A chunk that `source` brought is wrong: replaces what is wrong in `bytes`, the chunk from its start, if the protocol can tell that.
+   * @returns true when something was replaced, and it is to be checked again
+   */
+  mend?(chunk: number, bytes: Uint8Array, source: Source): Promise<boolean>
   /** Brings sources until aborted. Never throws. */
   feed(context: FeedContext, signal: AbortSignal): Promise<void>
 }

@@ -11,5 +11,5 @@ export function ed2kOf(content: Uint8Array): Ed2kDigest {
   )
   const hashes = makeHashSet(content.length, concatBytes(...parts.map(p => md4(p))))
   const tops = concatBytes(...parts.map((p, i) => partTop(content.length, i, blockHashesOf(p))))
-  return { hash: fileHashOf(hashes), parts: hashes, aich: aichRoot(content.length, tops) }
+  return { hash: fileHashOf(hashes), parts: hashes, aich: aichRoot(content.length, tops), aichParts: tops }
 }

@@ -40,6 +40,8 @@ export interface SwarmRequest {
   /** Who named the peers: 'given' when the user did, 'found' (the default) when a link did. */
   readonly trust?: AddressTrust
   readonly finders?: readonly Ed2kFinder[]
+  /** AICH root, if the link has it: 20 bytes. */
+  readonly aich?: Uint8Array | undefined
   /** Takes ownership of each source. */
   onSource(source: Source): void
 }
@@ -133,10 +135,10 @@ export class Ed2k implements TransferProtocol {
   }
 
   /** Looks for clients that have a file and connects to them; each comes as a source. Disposal ends the sources. */
-  openSwarm(request: SwarmRequest): AsyncDisposable & Pick<Swarm, 'add' | 'connected'> {
-    const { hash, size, chunkBytes, peers = [], trust = 'found', finders = [], onSource } = request
+  openSwarm(request: SwarmRequest): AsyncDisposable & Pick<Swarm, 'add' | 'connected' | 'mend' | 'ban'> {
+    const { hash, size, chunkBytes, peers = [], trust = 'found', finders = [], aich, onSource } = request
     const grid: Grid = makeGrid(size, chunkBytes)
-    const swarm = new Swarm({ ...this.#deps, hub: this.#hub, finders, onSource }, hash, grid)
+    const swarm = new Swarm({ ...this.#deps, hub: this.#hub, finders, aich, onSource }, hash, grid)
     swarm.add(peers, trust)
     return swarm
   }

@@ -17,6 +17,7 @@ import type { Ed2kIdentity } from './identity.node.ts'
 import { CARE_MS, HANDSHAKE_MS, KEY_OPERATIONS_BURST, KEY_OPERATIONS_PER_SECOND } from './limits.ts'
 import { PeerWire } from './peer.node.ts'
 import { type Ed2kPeer, peerKey } from './peers.ts'
+import { RecoveryDesk } from './recovery-desk.ts'
 import { asSourceError, PeerSession } from './session.node.ts'
 import { type SlotClient, UploadSlots } from './upload-slots.ts'
 import { Uploader } from './uploader.node.ts'
@@ -70,6 +71,7 @@ export class PeerHub implements AsyncDisposable {
   readonly #sessions = new Set<PeerSession>()
   readonly #tasks = new Set<Promise<void>>()
   readonly #askers = new AskerBook()
+  readonly #recovery: RecoveryDesk
   /** Places of clients that are not connected, by user hash. */
   readonly #waiting = new Map<string, Client>()
   /** Sources that hope to be called, by user hash. */
@@ -82,6 +84,7 @@ export class PeerHub implements AsyncDisposable {
     this.#deps = deps
     this.options = options
     this.slots = new UploadSlots(deps.clock, options.slots === undefined ? {} : { slots: options.slots })
+    this.#recovery = new RecoveryDesk(deps.clock)
     this.#keyTokens = new TokenBucket(deps.clock, KEY_OPERATIONS_PER_SECOND, KEY_OPERATIONS_BURST)
     this.#track(this.#care())
   }
@@ -217,6 +220,7 @@ export class PeerHub implements AsyncDisposable {
       shares,
       gate,
       slots: this.slots,
+      recovery: this.#recovery,
       remote,
       ownHash: this.userHash,
       nonce: session.nonce,

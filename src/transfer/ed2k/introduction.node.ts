@@ -21,13 +21,13 @@ export interface Introduction {
 /** @throws SOURCE_LOST when the client does not take files of this size */
 export function introduce(session: PeerSession, deps: Introduction): void {
   const remote = session.remote!
-  const { hash, ticket, ownHash, seeder } = deps
-  const { size } = deps.grid
+  const { hash, grid, ticket, ownHash, seeder } = deps
+  const { size } = grid
   if (ticket && remote.kithNonce) {
     const mac = ticketMac(ticket.key, { hash, seederHash: remote.userHash, ownHash, nonce: remote.kithNonce })
     session.send(protocols.emule, emule.kith, encodeKithPacket({ kind: 'ticket', hash, id: ticket.id, mac }))
   }
-  const { multiPacketExt, multiPacket, extendedRequests, sourceExchange2, largeFiles } = remote.abilities
+  const { multiPacketExt, multiPacket, aich, extendedRequests, sourceExchange2, largeFiles } = remote.abilities
   if (size >= 2 ** 32 && !largeFiles) throw new KithError('SOURCE_LOST', 'the client does not take files of this size')
   if (multiPacketExt || multiPacket) {
     const q = {
@@ -36,7 +36,7 @@ export function introduce(session: PeerSession, deps: Introduction): void {
       status: undefined,
       wantsName: true,
       wantsStatus: size > PART_BYTES,
-      wantsAich: false,
+      wantsAich: aich && grid.chunkBytes === PART_BYTES, // for smaller chunks nobody needs it
       wantsSources: sourceExchange2 && !seeder ? 4 : undefined
     }
     session.send(protocols.emule, multiPacketExt ? emule.multiPacketExt : emule.multiPacket, encodeFileRequest(q, extendedRequests))

@@ -96,6 +96,18 @@ export const KEY_OPERATIONS_BURST = 40
 export const MAX_KNOWN_FILES = 1_000
 export const MAX_KNOWN_ASKERS = 100
 
+/** Recovery data of parts that are made for others a second, and at once; the last ones are kept. */
+export const RECOVERIES_PER_SECOND = 2
+export const RECOVERIES_BURST = 8
+export const MAX_KEPT_RECOVERIES = 64
+/** Addresses that must name the same AICH root before it is used, if the link has none; addresses that are counted. */
+export const MIN_AICH_VOTES = 2
+export const MAX_AICH_VOTERS = 1_000
+/** Clients asked for recovery data of a bad part, and then for its wrong blocks; how long one may take for either. */
+export const MENDING_SOURCES = 4
+export const RECOVERY_MS = 20_000
+export const MEND_MS = 60_000
+
 /** Longest run that a source takes in one call, in bytes. */
 export const MAX_RUN_BYTES: number = 32 * 1024 * 1024
 /** Ranges under way on one connection to other programs: the least, and the most (aMule wants many and long ones to be quick). */

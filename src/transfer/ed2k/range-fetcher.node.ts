@@ -77,7 +77,23 @@ export class RangeFetcher {
 
   /** @see Source.fetch */
   async fetch(delivery: Delivery, signal: AbortSignal): Promise<void> {
-    const run = newRun(delivery)
+    await this.#done(newRun(delivery), signal)
+  }
+
+  /** Fetches stretches of a chunk again, into `bytes`, which holds the chunk from its start. Nothing else of it is touched. */
+  async refill(chunk: number, bytes: Uint8Array, ranges: readonly ByteRange[], signal: AbortSignal): Promise<void> {
+    const { grid } = this.#deps
+    const nothing = { wants: () => false, received: () => {}, complete: () => {}, slot: never }
+    const run = newRun({ grid, run: { first: chunk, count: 0 }, ...nothing })
+    const open = openChunk(grid, run, chunk, bytes)
+    open.asked = open.end
+    open.got = open.slot.length - ranges.reduce((n, r) => n + r.end - r.start, 0)
+    open.again.push(...ranges)
+    if (ranges.length > 0) run.open.add(open)
+    await this.#done(run, signal)
+  }
+
+  async #done(run: Run, signal: AbortSignal): Promise<void> {
     const onAbort = (): void => this.#end(run, signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
     this.#runs.push(run)
@@ -289,4 +305,8 @@ export class RangeFetcher {
     this.#tasks.add(task)
     void task.finally(() => this.#tasks.delete(task))
   }
+}
+
+const never = (): never => {
+  throw new KithError('INTERNAL', 'a slot for what has one')
 }

@@ -27,7 +27,7 @@ import { encodePacket, type Packet, type PacketHead, protocols } from './packet.
 import { type CompressedPiece, decodeCompressed, decodePartRequest, type PartHead } from './parts.ts'
 import type { PeerHandler, PeerWire } from './peer.node.ts'
 import { decodeSources, type Ed2kPeer } from './peers.ts'
-import { decodeRecoveryAnswer, decodeRecoveryRequest, encodeRecoveryAnswer, type RecoveryAnswer } from './recovery.ts'
+import { decodeRecoveryAnswer, decodeRecoveryRequest, type RecoveryAnswer } from './recovery.ts'
 import { SecIdent } from './sec-ident.ts'
 import type { Uploader } from './uploader.node.ts'
 
@@ -310,8 +310,7 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
         break
       }
       case emule.recoveryRequest:
-        // Kith keeps no AICH trees.
-        this.send(protocols.emule, emule.recovery, encodeRecoveryAnswer({ hash: decodeRecoveryRequest(payload).hash, data: undefined }))
+        uploader.recoveryRequest(decodeRecoveryRequest(payload))
         break
       case emule.publicIpRequest:
         if (/^[0-9.]+$/.test(this.host)) this.send(protocols.emule, emule.publicIp, new LeWriter().u32(ipToNumber(this.host)).done())

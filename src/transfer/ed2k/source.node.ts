@@ -3,6 +3,7 @@
  * keeps us waiting, `has` says no to everything; the connection may end meanwhile: the client calls back, or is asked again after 20
  * minutes.
  */
+import { equalBytes } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { KithError } from '../../base/errors.ts'
 import { PART_BYTES } from '../hashing/ed2k-hash.ts'
@@ -11,10 +12,11 @@ import { COMPLETE, type FileAnswer, hasPart, type PartStatus } from './file-requ
 import { type Introduction, introduce } from './introduction.node.ts'
 import type { KithPacket } from './kith-packet.ts'
 import { MAX_REASKS, MAX_RUN_BYTES, REASK_MS } from './limits.ts'
-import { edonkey } from './opcodes.ts'
+import { edonkey, emule } from './opcodes.ts'
 import { protocols } from './packet.ts'
-import type { CompressedPiece, PartHead } from './parts.ts'
+import type { ByteRange, CompressedPiece, PartHead } from './parts.ts'
 import { RangeFetcher } from './range-fetcher.node.ts'
+import { encodeRecoveryRequest, type RecoveryAnswer } from './recovery.ts'
 import { asSourceError, type PeerSession, type SessionReader } from './session.node.ts'
 
 export interface SourceDeps extends Introduction {
@@ -41,6 +43,8 @@ export class PeerSource implements Source, SessionReader {
   readonly #deps: SourceDeps
   readonly #stop = new AbortController()
   readonly #fetcher: RangeFetcher
+  #recovery: PromiseWithResolvers<RecoveryAnswer> | undefined
+  #aich: Uint8Array | undefined
   readonly #listeners = new Set<() => void>()
   readonly #ready = Promise.withResolvers<void>()
   readonly #gone = Promise.withResolvers<void>()
@@ -86,6 +90,14 @@ export class PeerSource implements Source, SessionReader {
   get rank(): number | undefined {
     return this.#phase === 'queued' ? this.#rank : undefined
   }
+  /** Its address without the port, while it is connected. */
+  get host(): string | undefined {
+    return this.#session?.host
+  }
+  /** AICH root that it named: 20 bytes. */
+  get aich(): Uint8Array | undefined {
+    return this.#aich
+  }
   get ended(): boolean {
     return this.#error !== undefined
   }
@@ -130,12 +142,45 @@ export class PeerSource implements Source, SessionReader {
     await this.#fetcher.fetch(delivery, signal)
   }
 
+  /** Whether it may have recovery data under this AICH root. */
+  mayRecover(root: Uint8Array): boolean {
+    return this.#session?.remote?.abilities.aich === true && (this.#aich === undefined || equalBytes(this.#aich, root))
+  }
+  /** Asks for the recovery data of a part; one question at a time. @throws SOURCE_BUSY, SOURCE_LOST, or what `signal` aborts with */
+  async askRecovery(part: number, root: Uint8Array, signal: AbortSignal): Promise<RecoveryAnswer> {
+    if (this.#recovery) throw new KithError('SOURCE_BUSY', 'the client is asked for other recovery data')
+    if (!this.#session || this.#session.wire.error) throw new KithError('SOURCE_LOST', 'the client is not connected')
+    const asked = Promise.withResolvers<RecoveryAnswer>()
+    this.#recovery = asked
+    const onAbort = (): void => asked.reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+    this.#session.send(protocols.emule, emule.recoveryRequest, encodeRecoveryRequest({ hash: this.hash, part, root }))
+    try {
+      return await asked.promise
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      this.#recovery = undefined
+    }
+  }
+  /** Fetches stretches of a chunk again, into `bytes`, which holds the chunk. @throws SOURCE_BUSY, SOURCE_LOST */
+  async refill(chunk: number, bytes: Uint8Array, ranges: readonly ByteRange[], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    if (!this.has(chunk)) throw new KithError('SOURCE_BUSY', 'the client does not have this now')
+    await this.#fetcher.refill(chunk, bytes, ranges, signal)
+  }
+  /** It broke the rules in a way that only we can see. */
+  drop(error: KithError): void {
+    this.#fail(error)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#released ??= this.#release()
     await this.#released
   }
 
-  fileAnswer({ status }: FileAnswer): void {
+  fileAnswer({ status, aich }: FileAnswer): void {
+    if (aich) this.#aich = aich.slice()
     if (status) this.#status = status
     this.#status ??= COMPLETE // files of one part say nothing
     this.#tell()
@@ -144,7 +189,9 @@ export class PeerSource implements Source, SessionReader {
     this.#fail(new KithError('SOURCE_LOST', 'the client does not have the file'))
   }
   hashSet(): void {}
-  recovery(): void {}
+  recovery(answer: RecoveryAnswer): void {
+    this.#recovery?.resolve(answer)
+  }
 
   accepted(): void {
     this.#phase = 'serving'
@@ -201,6 +248,7 @@ export class PeerSource implements Source, SessionReader {
   closed(error: KithError): void {
     this.#session = undefined
     this.#fetcher.disconnect()
+    this.#recovery?.reject(asSourceError(error))
     const patient = this.#phase === 'queued' && !this.#released && error.code !== 'ED2K_WIRE' && this.#deps.awaitCall
     if (patient && this.#userHash) {
       this.#reaskTimer = new AbortController()
@@ -244,6 +292,7 @@ export class PeerSource implements Source, SessionReader {
   async #release(): Promise<void> {
     const session = this.#session
     this.#stop.abort()
+    this.#recovery?.reject(new KithError('SOURCE_LOST', 'the source was closed'))
     this.#fetcher.endAll(new KithError('SOURCE_LOST', 'the source was closed'))
     this.#listeners.clear()
     this.#ready.resolve()

@@ -5,10 +5,13 @@
 import type { Clock } from '../../base/clock.ts'
 import { codeOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
+import { rateKeyOf } from '../../net/address-scope.ts'
 import type { Grid } from '../grid.ts'
 import type { Source } from '../protocol.ts'
+import { AichVotes } from './aich-votes.ts'
 import type { PeerHub } from './hub.node.ts'
 import { MAX_DIALS, MAX_SWARM_CONNECTIONS, MAX_SWARM_PEERS, REDIAL_MS } from './limits.ts'
+import { PartMender } from './part-mender.node.ts'
 import { type Ed2kPeer, peerKey } from './peers.ts'
 import { PeerSource } from './source.node.ts'
 
@@ -30,6 +33,8 @@ export interface SwarmDeps {
   readonly log: Logger
   readonly checkAddress: CheckAddress
   readonly finders: readonly Ed2kFinder[]
+  /** AICH root of the link: 20 bytes; without it, what clients agree on. */
+  readonly aich?: Uint8Array | undefined
   /** Takes ownership of each source. */
   onSource(source: Source): void
 }
@@ -42,6 +47,10 @@ export class Swarm implements AsyncDisposable {
   readonly #learning: Disposable
   readonly #known = new Set<string>()
   readonly #sources = new Set<PeerSource>()
+  /** Sources that sent too much that was wrong: not used again for this file. */
+  readonly #banned = new WeakSet<Source>()
+  readonly #votes = new AichVotes()
+  readonly #mender: PartMender
   readonly #tasks = new Set<Promise<void>>()
   readonly #waiting: (() => void)[] = []
   #lanes = MAX_SWARM_CONNECTIONS
@@ -51,6 +60,8 @@ export class Swarm implements AsyncDisposable {
     this.#hash = hash
     this.#grid = grid
     this.#learning = deps.hub.onSources(hash, peers => this.add(peers, 'found'))
+    const { clock, log, aich } = deps
+    this.#mender = new PartMender({ clock, log, grid, root: () => aich ?? this.#agreed(), sources: () => this.#sources })
     for (const finder of deps.finders) this.#track(this.#find(finder))
   }
 
@@ -69,6 +80,20 @@ export class Swarm implements AsyncDisposable {
     }
   }
 
+  /** This source is out for good, under whatever other name its address is found. */
+  ban(source: Source): void {
+    this.#banned.add(source)
+  }
+
+  /**
+   * Replaces the wrong blocks of a part, if clients help to find them.
+   * @param bytes the part as it came from `culprit`, from its start
+   * @returns true when it was changed and is worth checking again
+   */
+  mend(part: number, bytes: Uint8Array, culprit: Source): Promise<boolean> {
+    return this.#mender.mend(part, bytes, culprit, this.#stop.signal)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
     this.#learning[Symbol.dispose]()
@@ -81,6 +106,11 @@ export class Swarm implements AsyncDisposable {
     const p = task.catch((error: unknown) => this.#deps.log.debug('a task of a swarm failed', { error }))
     this.#tasks.add(p)
     void p.finally(() => this.#tasks.delete(p))
+  }
+
+  #agreed(): Uint8Array | undefined {
+    for (const { aich, host } of this.#sources) if (aich && host !== undefined) this.#votes.add(rateKeyOf(host), aich)
+    return this.#votes.agreed
   }
 
   async #find(finder: Ed2kFinder): Promise<void> {
@@ -106,6 +136,7 @@ export class Swarm implements AsyncDisposable {
       if (source) {
         await source.gone
         this.#sources.delete(source)
+        if (this.#banned.has(source)) return // its address stays known: it is not dialled again
         const lied = source.error?.code === 'SOURCE_LIED'
         // aMule now and then breaks an obfuscated stream: who has served well is tried again, but not for ever.
         if (lied) failures = source.served ? failures + 1 : MAX_DIALS

@@ -18,7 +18,7 @@ import { encodeHashSet } from './file-request.ts'
 import { formatEd2kLink } from './link.ts'
 import type { Ed2kPeer } from './peers.ts'
 import type { Ed2kFinder } from './swarm.node.ts'
-import { wrongBlocks } from './wrong-blocks.ts'
+import { blocksThatDiffer, rightBlocks } from './wrong-blocks.ts'
 
 const LONG_MS = 10_000
 const CONTENT = seededBytes(2 * PART_BYTES + 12_345)
@@ -117,13 +117,13 @@ test('recovery data names the wrong blocks of a part, and is not believed when i
     const bytes = partOf(part)
     const nodes = makeRecovery(CONTENT.length, part, blockHashesOf(bytes), tops).map(n => ({ id: n.id, hash: n.hash.slice() }))
     const answer = { hash: DIGEST.hash, data: { part, root: DIGEST.aich, nodes } }
-    const bad = { root: DIGEST.aich, size: CONTENT.length, part, bytes }
-    assert.deepEqual(wrongBlocks(bad, answer), [])
+    const right = rightBlocks(DIGEST.aich, CONTENT.length, part, answer)!
+    assert.deepEqual(blocksThatDiffer(part, bytes, right), [])
     bytes[bytes.length - 1]! ^= 1
     const start = Math.floor((bytes.length - 1) / AICH_BLOCK_BYTES) * AICH_BLOCK_BYTES
-    assert.deepEqual(wrongBlocks(bad, answer), [{ start: part * PART_BYTES + start, end: part * PART_BYTES + bytes.length }])
+    assert.deepEqual(blocksThatDiffer(part, bytes, right), [{ start: part * PART_BYTES + start, end: part * PART_BYTES + bytes.length }])
     nodes[0]!.hash[0]! ^= 1
-    assert.equal(wrongBlocks(bad, answer), undefined)
-    assert.equal(wrongBlocks(bad, { hash: DIGEST.hash, data: undefined }), undefined)
+    for (const no of [answer, { hash: DIGEST.hash, data: undefined }])
+      assert.equal(rightBlocks(DIGEST.aich, CONTENT.length, part, no), undefined)
   }
 })

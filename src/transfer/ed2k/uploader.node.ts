@@ -5,6 +5,7 @@
  */
 import { bytesToHex, equalBytes } from '../../base/bytes.ts'
 import { KithError } from '../../base/errors.ts'
+import type { AichEntry } from '../hashing/aich.ts'
 import { PART_BYTES } from '../hashing/ed2k-hash.ts'
 import type { Customer, Share, ShareIndex, UploadGate } from '../protocol.ts'
 import { LeWriter, wireError } from './bytes.ts'
@@ -18,6 +19,8 @@ import { encodePacket, protocols } from './packet.ts'
 import { type ByteRange, encodeCompressed, needs64, partHeadBytes, writePartHead } from './parts.ts'
 import type { PeerWire } from './peer.node.ts'
 import { type Ed2kPeer, encodeSources } from './peers.ts'
+import { encodeRecoveryAnswer, type RecoveryRequest } from './recovery.ts'
+import type { RecoveryDesk } from './recovery-desk.ts'
 import type { SlotClient, UploadSlots } from './upload-slots.ts'
 
 const HEADS_BYTES: number = Math.ceil(SEND_BYTES / PIECE_BYTES) * partHeadBytes(true)
@@ -31,6 +34,7 @@ export interface UploaderDeps {
   readonly shares: ShareIndex
   readonly gate: UploadGate
   readonly slots: UploadSlots
+  readonly recovery: RecoveryDesk
   readonly remote: Hello
   readonly ownHash: Uint8Array
   /** The 16 bytes of our hello. */
@@ -61,6 +65,7 @@ export class Uploader implements AsyncDisposable {
   #queue: ByteRange[] = []
   #sent: ByteRange[] = []
   #running: Promise<void> | undefined
+  #recovering: Promise<void> | undefined
   #buffersOut = 0
   #onBuffer: (() => void) | undefined
 
@@ -120,6 +125,22 @@ export class Uploader implements AsyncDisposable {
     if (!share) return
     const parts = share.ed2k?.parts ?? new Uint8Array()
     this.#send(protocols.edonkey, edonkey.hashSet, encodeHashSet(hash, parts.length > 16 ? parts : new Uint8Array()))
+  }
+
+  /** Which hashes the blocks of a part must have. One question at a time: others are refused. */
+  recoveryRequest(q: RecoveryRequest): void {
+    const share = this.#recovering ? undefined : this.#find(q.hash)
+    if (!share) {
+      this.#sendRecovery(q, undefined)
+      return
+    }
+    this.#recovering = this.#deps.recovery
+      .entriesOf(share, q, this.#stop.signal)
+      .catch(() => undefined)
+      .then(nodes => {
+        this.#recovering = undefined
+        if (!this.#stop.signal.aborted) this.#sendRecovery(q, nodes)
+      })
   }
 
   /** Asks to be served. */
@@ -183,7 +204,7 @@ export class Uploader implements AsyncDisposable {
     this.#stop.abort(new KithError('SOURCE_LOST', 'the connection ended'))
     this.#queue = []
     this.#onBuffer?.()
-    await this.#running
+    await Promise.all([this.#running, this.#recovering])
   }
 
   #choose(share: Share, hash: Uint8Array): void {
@@ -222,6 +243,9 @@ export class Uploader implements AsyncDisposable {
 
   #send(protocol: number, opcode: number, payload?: Uint8Array): void {
     this.#deps.wire.write(encodePacket(protocol, opcode, payload))
+  }
+  #sendRecovery({ hash, part, root }: RecoveryRequest, nodes: readonly AichEntry[] | undefined): void {
+    this.#send(protocols.emule, emule.recovery, encodeRecoveryAnswer({ hash, data: nodes && { part, root, nodes } }))
   }
   #sendRank(rank: number): void {
     this.#send(protocols.emule, emule.queueRanking, new LeWriter().u16(Math.min(rank, 0xffff)).bytes(new Uint8Array(10)).done())

@@ -1,23 +1,19 @@
-/** Which blocks of a bad part are wrong, from recovery data that is checked against the root in the link: only those are fetched again. */
-import { AICH_BLOCK_BYTES, blockHashesOf, checkRecovery, partLength } from '../hashing/aich.ts'
+/** Which blocks of a bad part are wrong, from recovery data that is checked against the AICH root: only those are fetched again. */
+import { AICH_BLOCK_BYTES, blockHashesOf, checkRecovery } from '../hashing/aich.ts'
 import { PART_BYTES } from '../hashing/ed2k-hash.ts'
 import type { ByteRange } from './parts.ts'
 import type { RecoveryAnswer } from './recovery.ts'
 
-export interface BadPart {
-  /** AICH root of the link: 20 bytes. */
-  readonly root: Uint8Array
-  readonly size: number
-  readonly part: number
-  /** What the part has instead of its bytes; exactly as long. */
-  readonly bytes: Uint8Array
+/**
+ * @param root 20 bytes
+ * @returns SHA-1 of every block of the part, 20 bytes each; undefined when the answer is a refusal, or does not prove itself
+ */
+export function rightBlocks(root: Uint8Array, size: number, part: number, { data }: RecoveryAnswer): Uint8Array | undefined {
+  return data?.part === part ? checkRecovery(root, size, part, data.nodes) : undefined
 }
 
-/** @returns ranges of the file to fetch again; undefined when the answer does not prove itself, or is no answer */
-export function wrongBlocks({ root, size, part, bytes }: BadPart, answer: RecoveryAnswer): ByteRange[] | undefined {
-  if (answer.data?.part !== part || bytes.length !== partLength(size, part)) return undefined
-  const right = checkRecovery(root, size, part, answer.data.nodes)
-  if (!right) return undefined
+/** @param bytes the whole part as it came @param right as `rightBlocks` gave it @returns ranges of the file, one for each wrong block */
+export function blocksThatDiffer(part: number, bytes: Uint8Array, right: Uint8Array): ByteRange[] {
   const have = blockHashesOf(bytes)
   const wrong: ByteRange[] = []
   for (let i = 0; i * 20 < right.length; i++) {

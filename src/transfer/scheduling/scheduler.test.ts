@@ -43,6 +43,18 @@ test('a source that sends three wrong chunks is dropped, and its chunks come fro
   assert.equal(liar.disposed > 0, true)
 })
 
+test('chunks that were mended are there, and count against who brought them wrong', async () => {
+  const clock = new FakeClock()
+  const mend = { verify: async () => 'mended' as const }
+  const { scheduler, verified, dropped } = rig(makeGrid(3 * 16, 16), clock, mend)
+  scheduler.add(new ScriptedSource('liar', deliver(clock, 5, false)))
+  await run(scheduler, clock, 60_000)
+  assert.equal(scheduler.stats()[0]?.badChunks, 3)
+  await scheduler[Symbol.asyncDispose]()
+  assert.deepEqual(dropped, [['liar', 'SOURCE_LIED']])
+  assert.equal(verified.length, 3)
+})
+
 test('one honest source among nine hostile ones needs at most three times as long as alone', async () => {
   const alone = new FakeClock()
   const first = rig(makeGrid(120 * 16, 16), alone)

@@ -40,8 +40,8 @@ export interface SchedulerDeps {
   readonly pool: SlotPool
   /** 1 for chunks that are there already. The scheduler writes to its own copy. */
   readonly done: Uint8Array
-  /** @see ChunkVerifier.verify */
-  readonly verify: (slot: PoolSlot, chunk: number) => Promise<boolean>
+  /** @see ChunkVerifier.verify. 'mended': what the source brought was wrong; it was put right and written. */
+  readonly verify: (slot: PoolSlot, chunk: number, source: Source) => Promise<boolean | 'mended'>
   /** A chunk is verified and written. */
   readonly onVerified: (chunk: number, source: Source, bytes: number) => void
   /** A source answered PAYMENT_REQUIRED. Resolves true when it may go on, false to leave it. */
@@ -287,9 +287,9 @@ export class Scheduler implements AsyncDisposable {
     this.#map.verify(chunk)
     this.#verifying++
     entry.checking++
-    let good = false
+    let good: boolean | 'mended' = false
     try {
-      good = await verify(slot, chunk)
+      good = await verify(slot, chunk, entry.source)
       if (good) onVerified(chunk, entry.source, bytes)
     } catch (error) {
       this.#map.reopen(chunk)
@@ -303,7 +303,8 @@ export class Scheduler implements AsyncDisposable {
       pool.release(slot)
     }
     if (good) this.#markDone(entry, chunk, bytes)
-    else this.#blame(entry, chunk)
+    else this.#reject(chunk)
+    if (good !== true) this.#blame(entry, chunk)
   }
 
   #markDone(entry: Entry, chunk: number, bytes: number): void {
@@ -315,9 +316,12 @@ export class Scheduler implements AsyncDisposable {
     for (const e of this.#entries.values()) for (const lane of e.lanes) lane.abort.abort()
   }
 
-  #blame(entry: Entry, chunk: number): void {
+  #reject(chunk: number): void {
     this.#map.reopen(chunk)
     this.#putBack(chunk)
+  }
+
+  #blame(entry: Entry, chunk: number): void {
     entry.bad++
     this.#deps.log.debug('chunk with wrong hash', { source: entry.source.key, chunk, bad: entry.bad })
     if (entry.bad >= MAX_BAD_CHUNKS) this.#drop(entry, 'SOURCE_LIED', `sent ${entry.bad} wrong chunks`)
