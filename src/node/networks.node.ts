@@ -251,9 +251,10 @@ async function openEd2kParts({ log, gate, sharesOf }: NetworkDeps, config: Confi
     clock,
     log: log.child('ed2k'),
     onStatus: protocol.setStatus.bind(protocol),
-    connectTo: (peer: Ed2kPeer): void => void protocol.connectTo(peer)
+    connectTo: (peer: Ed2kPeer, trust: 'given' | 'found'): void => void protocol.connectTo(peer, trust)
   }
   const networks = stack.use(await joinEd2kNetworks(joinDeps, { servers, kad, userHash: protocol.userHash, listenPort: port }))
+  protocol.setCaller(low => networks.callLowId(low))
   const owned = stack.move()
   return { port, protocol, networks, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

@@ -10,6 +10,7 @@ import { createLogger } from '../../src/base/log.ts'
 import { openEd2k } from '../../src/transfer/ed2k/ed2k.node.ts'
 import { makeEd2kIdentity } from '../../src/transfer/ed2k/identity.node.ts'
 import { formatEd2kLink } from '../../src/transfer/ed2k/link.ts'
+import { foundKey } from '../../src/transfer/ed2k/low-id.node.ts'
 import { openEd2kServer } from '../../src/transfer/ed2k/server.node.ts'
 import { openEd2kServerLink } from '../../src/transfer/ed2k/server-link.node.ts'
 import { openKad } from '../../src/transfer/kad/kad.node.ts'
@@ -48,7 +49,7 @@ console.log(JSON.stringify({ links: [linkOf(byServer), linkOf(byKad)], names: [b
 const theirs = ed2kOf(seededBytes(Number(theirSize), 3)).hash
 async function sources(): Promise<string[]> {
   const found: string[] = []
-  for await (const { host, port } of link.find(theirs, Number(theirSize), AbortSignal.timeout(1_000))) found.push(`${host}:${port}`)
+  for await (const peer of link.find(theirs, Number(theirSize), AbortSignal.timeout(1_000))) found.push(foundKey(peer))
   return found
 }
 createInterface({ input: process.stdin })

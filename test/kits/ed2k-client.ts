@@ -25,18 +25,18 @@ export interface ClientOptions {
   readonly number?: number
   readonly port?: number
   readonly abilities?: Partial<Abilities>
+  /** What a server calls it. */
+  readonly low?: Pick<Hello, 'id' | 'serverIp' | 'serverPort'>
 }
 
 /** Hello of a client that is not Kith. */
-export const helloOf = ({ number = 1, port = 0, abilities = {} }: ClientOptions): Hello => ({
+export const helloOf = ({ number = 1, port = 0, abilities = {}, low = { id: 0, serverIp: 0, serverPort: 0 } }: ClientOptions): Hello => ({
   userHash: asUserHash(new Uint8Array(16).fill(number)),
-  id: 0,
+  ...low,
   port,
   udpPort: 0,
   kadPort: 0,
   name: 'test',
-  serverIp: 0,
-  serverPort: 0,
   abilities: { ...PLAIN_ABILITIES, ...abilities },
   kithNonce: undefined
 })

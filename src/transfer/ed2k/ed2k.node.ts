@@ -9,6 +9,7 @@ import { type Ed2kStatus, type HubDeps, PeerHub } from './hub.node.ts'
 import { type Ed2kIdentity, makeEd2kIdentity } from './identity.node.ts'
 import { HANDSHAKE_MS, READY_MS } from './limits.ts'
 import { type ListenerOptions, openListener } from './listener.node.ts'
+import type { LowId } from './low-id.node.ts'
 import { type Ed2kPeer, peerKey } from './peers.ts'
 import { PeerSource } from './source.node.ts'
 import { type AddressTrust, type CheckAddress, type Ed2kFinder, Swarm } from './swarm.node.ts'
@@ -97,6 +98,11 @@ export class Ed2k implements TransferProtocol {
     this.#hub.status = { ...this.#hub.status, ...status }
   }
 
+  /** How clients that cannot be connected to are called when their turn in our queue has come: by a server. */
+  setCaller(callLowId: (low: LowId) => boolean): void {
+    this.#hub.callLowId = callLowId
+  }
+
   /**
    * Connects to one seeder. `endpoint.extra` is the eDonkey hash. Resolves when the client serves us, or put us in its queue, or after
    * two seconds as it is.
@@ -148,10 +154,10 @@ export class Ed2k implements TransferProtocol {
     return fetchHashSet({ ...this.#deps, hub: this.#hub }, request, signal)
   }
 
-  /** Connects to a client that cannot connect to us (a server says so), and says hello: it asks for what it wants. Throws nothing. */
+  /** Connects to a client that cannot connect to us (a server says so), and says hello: it asks for what it wants, or gives us our turn. Throws nothing. */
   async connectTo(peer: Ed2kPeer, trust: AddressTrust = 'found'): Promise<void> {
     const signal = AbortSignal.timeout(HANDSHAKE_MS)
-    const dialled = this.#deps.checkAddress(peer.host, peer.port, trust).then(host => this.#hub.dial({ ...peer, host }, signal))
+    const dialled = this.#deps.checkAddress(peer.host, peer.port, trust).then(host => this.#hub.dial({ ...peer, host }, signal, true))
     await dialled.catch(error => this.#deps.log.debug('a client that called could not be reached', { error }))
   }
 

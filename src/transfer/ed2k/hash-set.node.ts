@@ -4,11 +4,12 @@ import { KithError } from '../../base/errors.ts'
 import { checkHashSet } from '../hashing/ed2k-hash.ts'
 import type { PeerHub } from './hub.node.ts'
 import { HASHSET_MS, HASHSET_PEERS, MAX_SWARM_PEERS } from './limits.ts'
+import { type FoundPeer, foundKey, isLowId } from './low-id.node.ts'
 import { edonkey } from './opcodes.ts'
 import { protocols } from './packet.ts'
-import { type Ed2kPeer, peerKey } from './peers.ts'
+import type { Ed2kPeer } from './peers.ts'
 import { asSourceError, type PeerSession, type SessionReader } from './session.node.ts'
-import type { AddressTrust, CheckAddress, Ed2kFinder } from './swarm.node.ts'
+import { type AddressTrust, type CheckAddress, type Ed2kFinder, reach } from './swarm.node.ts'
 
 export interface HashSetDeps {
   readonly hub: PeerHub
@@ -29,7 +30,7 @@ export async function fetchHashSet(deps: HashSetDeps, request: HashSetRequest, s
   const all = AbortSignal.any([signal, stop.signal])
   const found = Promise.withResolvers<Uint8Array>()
   const known = new Set<string>()
-  const queue: { peer: Ed2kPeer; trust: AddressTrust }[] = []
+  const queue: { peer: FoundPeer; trust: AddressTrust }[] = []
   const tasks = new Set<Promise<void>>()
   let lanes = 0
   let finding = request.finders.length
@@ -48,9 +49,9 @@ export async function fetchHashSet(deps: HashSetDeps, request: HashSetRequest, s
     }
     if (lanes === 0 && queue.length === 0 && finding === 0) found.reject(failed())
   }
-  const add = (peer: Ed2kPeer, trust: AddressTrust): void => {
-    if (known.has(peerKey(peer)) || known.size >= MAX_SWARM_PEERS) return
-    known.add(peerKey(peer))
+  const add = (peer: FoundPeer, trust: AddressTrust): void => {
+    if (known.has(foundKey(peer)) || known.size >= MAX_SWARM_PEERS) return
+    known.add(foundKey(peer))
     queue.push({ peer, trust })
   }
   const track = (task: Promise<void>): void => {
@@ -64,7 +65,7 @@ export async function fetchHashSet(deps: HashSetDeps, request: HashSetRequest, s
   for (const finder of request.finders) {
     const search = async (): Promise<void> => {
       for await (const peer of finder.find(request.hash, request.size, all)) {
-        add(peer, finder.trustOf?.(peer) ?? 'found')
+        add(peer, (!isLowId(peer) && finder.trustOf?.(peer)) || 'found')
         next()
       }
     }
@@ -91,7 +92,7 @@ const failed = (): KithError => new KithError('HASHSET_FAILED', 'no client gave 
 async function askOne(
   { hub, clock, checkAddress }: HashSetDeps,
   { hash, size }: HashSetRequest,
-  peer: Ed2kPeer,
+  peer: FoundPeer,
   trust: AddressTrust,
   signal: AbortSignal
 ): Promise<Uint8Array> {
@@ -102,8 +103,7 @@ async function askOne(
     () => {}
   )
   try {
-    const host = await checkAddress(peer.host, peer.port, trust)
-    await using session = await hub.dial({ ...peer, host }, all)
+    await using session = await reach({ hub, checkAddress }, peer, trust, all)
     const reader = new HashSetReader(hash, size)
     session.reader = reader
     const onAbort = (): void => session.wire.close(new KithError('SOURCE_LOST', 'given up'))

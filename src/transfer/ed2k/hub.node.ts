@@ -3,7 +3,7 @@
  * who keep theirs when the connection ends and are called when their turn comes.
  */
 import type { Socket } from 'node:net'
-import { bytesToHex } from '../../base/bytes.ts'
+import { bytesToHex, hexToBytes } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { KithError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
@@ -15,6 +15,7 @@ import { AskerBook } from './asker-book.ts'
 import { type Crypt, type Hello, HIGH_ID_FROM } from './hello.ts'
 import type { Ed2kIdentity } from './identity.node.ts'
 import { CARE_MS, HANDSHAKE_MS, KEY_OPERATIONS_BURST, KEY_OPERATIONS_PER_SECOND } from './limits.ts'
+import { callBack, isHelloOf, type LowId, type LowIdPeer } from './low-id.node.ts'
 import { PeerWire } from './peer.node.ts'
 import { type Ed2kPeer, peerKey } from './peers.ts'
 import { RecoveryDesk } from './recovery-desk.ts'
@@ -56,11 +57,15 @@ export interface Ed2kStatus {
 interface Client extends SlotClient {
   uploader: Uploader | undefined
   readonly peer: Ed2kPeer | undefined
+  /** How a server calls it, when it cannot be connected to. */
+  readonly low: LowId | undefined
   /** File that it asked for last. */
   wanted: Uint8Array | undefined
 }
 
 export class PeerHub implements AsyncDisposable {
+  /** Has a server tell a client with a low id to connect to us; false: it cannot be asked. */
+  callLowId: (low: LowId) => boolean = () => false
   /** Set by the listener. */
   listenPort: number = 0
   status: Ed2kStatus = { id: 0, serverIp: 0, serverPort: 0, udpPort: 0, kadPort: 0, kadVersion: 0 }
@@ -76,6 +81,8 @@ export class PeerHub implements AsyncDisposable {
   readonly #waiting = new Map<string, Client>()
   /** Sources that hope to be called, by user hash. */
   readonly #hopes = new Map<string, Set<(session: PeerSession) => void>>()
+  /** The same for clients of which a low id is known, by that. */
+  readonly #lowHopes = new Map<string, Set<(session: PeerSession) => boolean>>()
   readonly #learners = new Map<string, Set<(peers: readonly Ed2kPeer[]) => void>>()
   readonly #keyTokens: TokenBucket
   #clients = 0
@@ -97,8 +104,10 @@ export class PeerHub implements AsyncDisposable {
     return { supported: true, requested: wantObfuscation || requireObfuscation, required: requireObfuscation }
   }
 
-  /** Connects to a client whose address was checked; hellos were exchanged when it resolves. @throws SOURCE_LOST, SOURCE_LIED */
-  async dial(peer: Ed2kPeer, signal: AbortSignal): Promise<PeerSession> {
+  /** Connects to a client whose address was checked; hellos were exchanged when it resolves.
+   * @param isCall it wanted that, and may have something for us
+   * @throws SOURCE_LOST, SOURCE_LIED */
+  async dial(peer: Ed2kPeer, signal: AbortSignal, isCall = false): Promise<PeerSession> {
     if (this.#stop.signal.aborted) throw new KithError('SOURCE_LOST', 'eDonkey was closed')
     const all = AbortSignal.any([signal, this.#stop.signal])
     const holder: { session?: PeerSession } = {}
@@ -110,6 +119,7 @@ export class PeerHub implements AsyncDisposable {
       all
     )
     const session = holder.session!
+    session.isCall = isCall
     const onAbort = (): void => session.wire.close(new KithError('SOURCE_LOST', 'dialling was given up'))
     all.addEventListener('abort', onAbort, { once: true })
     if (all.aborted) onAbort()
@@ -129,7 +139,11 @@ export class PeerHub implements AsyncDisposable {
     PeerWire.accept(
       socket,
       { clock: this.#deps.clock, address, ownHash: this.userHash, refusePlain: this.options.requireObfuscation },
-      wire => this.#session(wire)
+      wire => {
+        const session = this.#session(wire)
+        session.isCall = true
+        return session
+      }
     )
   }
 
@@ -141,6 +155,21 @@ export class PeerHub implements AsyncDisposable {
     return register(this.#hopes, bytesToHex(userHash), (session: PeerSession) => {
       if (from === undefined || session.host === from) take(session)
     })
+  }
+  /** The same for a client that a server names by a low id; a connection that is there already is taken, too. */
+  awaitLowId(peer: LowId & { readonly userHash?: Uint8Array | undefined }, take: (session: PeerSession) => void): Disposable {
+    const tryTake = (session: PeerSession): boolean => {
+      const isRight = session.remote !== undefined && isHelloOf(session.remote, peer)
+      if (isRight) take(session)
+      return isRight
+    }
+    for (const s of this.#sessions) if (s.isCall && !s.reader && !s.wire.error && tryTake(s)) return { [Symbol.dispose]: () => {} }
+    return register(this.#lowHopes, String(peer.lowId), tryTake)
+  }
+  /** Has a client connect to us. @throws SOURCE_LOST */
+  callBack(peer: LowIdPeer, signal: AbortSignal): Promise<PeerSession> {
+    const awaitLowId = this.awaitLowId.bind(this)
+    return callBack({ clock: this.#deps.clock, awaitLowId }, peer, AbortSignal.any([signal, this.#stop.signal]))
   }
   /** Sources of this file that other clients name are handed to `take`, until disposed. */
   onSources(hash: Uint8Array, take: (peers: readonly Ed2kPeer[]) => void): Disposable {
@@ -232,7 +261,9 @@ export class PeerHub implements AsyncDisposable {
     })
     client.uploader = uploader
     this.#track(session.wire.ended.then(() => this.#left(client, uploader)))
-    for (const take of [...(this.#hopes.get(who) ?? [])]) if (session.wire.incoming && !session.reader) take(session)
+    if (!session.isCall) return uploader
+    for (const take of [...(this.#hopes.get(who) ?? [])]) if (!session.reader) take(session)
+    for (const tryTake of [...(this.#lowHopes.get(String(remote.id)) ?? [])]) if (!session.reader && tryTake(session)) break
     return uploader
   }
 
@@ -244,13 +275,15 @@ export class PeerHub implements AsyncDisposable {
     }
     const remote = session.remote!
     const { host } = session
-    const canBeCalled = isFilePort(remote.port) && (remote.id === 0 || remote.id >= HIGH_ID_FROM)
+    const isLow = remote.id > 0 && remote.id < HIGH_ID_FROM
+    const canBeCalled = isFilePort(remote.port) && !isLow
     const client: Client = {
       key: `${who}/${++this.#clients}`,
       who,
       address: rateKeyOf(host),
       exempt: host.startsWith('127.') || host === '::1',
       peer: canBeCalled ? { host, port: remote.port, userHash: remote.userHash, crypt: remote.abilities.crypt } : undefined,
+      low: isLow ? { lowId: remote.id, serverIp: remote.serverIp, serverPort: remote.serverPort } : undefined,
       uploader: undefined,
       wanted: undefined,
       begin: () => {
@@ -267,7 +300,7 @@ export class PeerHub implements AsyncDisposable {
     if (client.uploader !== uploader) return
     client.uploader = undefined
     client.wanted = uploader.wanted
-    const keeps = this.slots.stateOf(client) === 'waiting' && client.peer && client.wanted && !this.#waiting.has(client.who)
+    const keeps = this.slots.stateOf(client) === 'waiting' && (client.peer || client.low) && client.wanted && !this.#waiting.has(client.who)
     if (keeps && !this.#stop.signal.aborted) this.#waiting.set(client.who, client)
     else this.slots.leave(client)
   }
@@ -275,7 +308,7 @@ export class PeerHub implements AsyncDisposable {
   /** Its turn has come: connects to it and says so. */
   async #call(client: Client): Promise<void> {
     try {
-      const session = await this.dial(client.peer!, AbortSignal.timeout(HANDSHAKE_MS))
+      const session = await this.#reach(client)
       const isSame = client.uploader !== undefined && client.uploader === session.uploader
       if (isSame && client.wanted && client.uploader?.resume(client.wanted)) return
       if (!isSame) await session[Symbol.asyncDispose]()
@@ -284,6 +317,12 @@ export class PeerHub implements AsyncDisposable {
     }
     this.#waiting.delete(client.who)
     this.slots.leave(client)
+  }
+
+  #reach({ peer, low, who }: Client): Promise<PeerSession> {
+    if (peer) return this.dial(peer, AbortSignal.timeout(HANDSHAKE_MS))
+    if (!low) throw new KithError('SOURCE_LOST', 'the client cannot be reached')
+    return this.callBack({ ...low, userHash: hexToBytes(who), call: () => this.callLowId(low) }, this.#stop.signal)
   }
 
   async #care(): Promise<void> {

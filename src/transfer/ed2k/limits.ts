@@ -156,6 +156,10 @@ export const ASK_SOURCES_BURST = 20
 /** Clients that a server may have us connect to a second, and at once. */
 export const CALLBACKS_PER_SECOND = 1
 export const CALLBACKS_BURST = 10
+/** Clients that a server is asked to have connect to us a second, and at once; how long one may take. */
+export const ASK_CALLS_PER_SECOND = 1
+export const ASK_CALLS_BURST = 20
+export const CALLBACK_MS = 20_000
 
 /** As a server. Clients in all and from one address (this machine is not counted); connections that have not logged in. */
 export const MAX_SERVER_CLIENTS = 1_000

@@ -12,6 +12,8 @@ import type { AddressClass } from '../address-filter.ts'
 import { ipToNumber, numberToIp } from './bytes.ts'
 import { type Crypt, HIGH_ID_FROM } from './hello.ts'
 import {
+  ASK_CALLS_BURST,
+  ASK_CALLS_PER_SECOND,
   ASK_SOURCES_BURST,
   ASK_SOURCES_MS,
   ASK_SOURCES_PER_SECOND,
@@ -22,7 +24,8 @@ import {
   MAX_SWARM_PEERS,
   SERVER_RETRY_MS
 } from './limits.ts'
-import { type Ed2kPeer, peerKey } from './peers.ts'
+import { type FoundPeer, foundKey } from './low-id.node.ts'
+import type { Ed2kPeer } from './peers.ts'
 import type { OfferedFile } from './server-files.ts'
 import { gather } from './server-gather.ts'
 import { type FoundSource, type FoundSources, type GivenId, type ServerStatus, serverAbilities } from './server-messages.ts'
@@ -30,25 +33,13 @@ import { NamedScope } from './server-scope.ts'
 import { ServerSession } from './server-session.node.ts'
 import type { AddressTrust, Ed2kFinder } from './swarm.node.ts'
 
-/** A client that has a file and cannot be connected to: it is to connect to us. */
-export interface LowIdSource {
-  readonly hash: Uint8Array
-  /** What the server calls it; its hello says the same. */
-  readonly lowId: number
-  readonly userHash: Uint8Array | undefined
-  /** Has the server tell it to connect to us. Expect it first. */
-  call(): void
-}
-
 export interface ServerLinkDeps {
   readonly clock: Clock
   readonly log: Logger
   /** What we share, whenever the server is to be told. */
   shares(): Iterable<OfferedFile>
   /** A client that wants something of ours cannot connect to us: connect to it and say hello. Left out: it waits in vain. */
-  connectTo?(peer: Ed2kPeer): void
-  /** Left out: clients that cannot be connected to are no sources. */
-  onLowIdSource?(source: LowIdSource): void
+  connectTo?(peer: Ed2kPeer, trust: AddressTrust): void
   /** Whenever `status` has changed. */
   onStatus?(status: ServerLinkStatus): void
   /** Resolves the host that the user gave: private and loopback addresses are allowed by default. @throws FORBIDDEN_ADDRESS, SOURCE_LOST */
@@ -110,6 +101,7 @@ export class Ed2kServerLink implements Ed2kFinder, AsyncDisposable {
   readonly #stop = new AbortController()
   readonly #asking: TokenBucket
   readonly #calls: TokenBucket
+  readonly #askingCalls: TokenBucket
   readonly #running: Promise<void>
   /** Who waits for sources, by hash in hex. */
   readonly #searches = new Map<string, Set<(found: readonly FoundSource[]) => void>>()
@@ -124,6 +116,7 @@ export class Ed2kServerLink implements Ed2kFinder, AsyncDisposable {
     this.#scope = new NamedScope(deps.classOf)
     this.#asking = new TokenBucket(deps.clock, ASK_SOURCES_PER_SECOND, ASK_SOURCES_BURST)
     this.#calls = new TokenBucket(deps.clock, CALLBACKS_PER_SECOND, CALLBACKS_BURST)
+    this.#askingCalls = new TokenBucket(deps.clock, ASK_CALLS_PER_SECOND, ASK_CALLS_BURST)
     this.#running = this.#run()
   }
 
@@ -145,15 +138,26 @@ export class Ed2kServerLink implements Ed2kFinder, AsyncDisposable {
     return this.#scope.isPublic(host) ? 'found' : 'given'
   }
 
-  /** Asks again and again, ever more rarely, until `signal` aborts. Yields clients that can be connected to, each once; throws nothing. */
-  find(hash: Uint8Array, size: number, signal: AbortSignal): AsyncIterable<Ed2kPeer> {
+  /** Has the server tell a client with this id to connect to us. @returns false when it cannot be asked now */
+  callLowId(lowId: number): boolean {
+    const session = this.#session
+    if (!session || session.error || !this.isHighId || !this.#askingCalls.tryTake()) return false
+    session.askCall(lowId)
+    return true
+  }
+
+  /**
+   * Asks again and again, ever more rarely, until `signal` aborts. Yields clients, each once; those that cannot be connected to only if
+   * they can connect to us. Throws nothing.
+   */
+  find(hash: Uint8Array, size: number, signal: AbortSignal): AsyncIterable<FoundPeer> {
     const seen = new Set<string>()
-    return gather<Ed2kPeer>(
+    return gather<FoundPeer>(
       async (add, over) => {
         const take = (found: readonly FoundSource[]): void => {
-          for (const peer of this.#peersOf(hash, found)) {
-            if (seen.has(peerKey(peer)) || seen.size >= MAX_SWARM_PEERS) continue
-            seen.add(peerKey(peer))
+          for (const peer of this.#peersOf(found)) {
+            if (seen.has(foundKey(peer)) || seen.size >= MAX_SWARM_PEERS) continue
+            seen.add(foundKey(peer))
             add(peer)
           }
         }
@@ -238,16 +242,18 @@ export class Ed2kServerLink implements Ed2kFinder, AsyncDisposable {
     if (session.error) throw session.error
   }
 
-  /** Clients that can be connected to and that this server may name. Of others `onLowIdSource` is told. */
-  *#peersOf(hash: Uint8Array, found: readonly FoundSource[]): Generator<Ed2kPeer, void> {
+  /** Clients that this server may name. */
+  *#peersOf(found: readonly FoundSource[]): Generator<FoundPeer, void> {
     const session = this.#session
+    const { serverIp, serverPort } = this.#status
     for (const { id, port, userHash, crypt } of found) {
       if (id >= HIGH_ID_FROM) {
         const host = numberToIp(id)
         const isOwn = id === this.#status.id && port === this.#options.listenPort
         if (!isOwn && this.#scope.allows({ host, port })) yield { host, port, userHash, crypt }
       } else if (id !== 0 && this.isHighId) {
-        this.#deps.onLowIdSource?.({ hash, lowId: id, userHash, call: () => session?.askCall(id) })
+        // Its id is worth nothing after a new login.
+        yield { lowId: id, serverIp, serverPort, userHash, call: () => this.#session === session && this.callLowId(id) }
       }
     }
   }
@@ -260,7 +266,7 @@ export class Ed2kServerLink implements Ed2kFinder, AsyncDisposable {
   #call({ id, port, userHash, crypt }: FoundSource): void {
     const host = numberToIp(id)
     if (id >= HIGH_ID_FROM && this.#scope.allows({ host, port }) && this.#calls.tryTake())
-      this.#deps.connectTo?.({ host, port, userHash, crypt })
+      this.#deps.connectTo?.({ host, port, userHash, crypt }, this.trustOf({ host }))
   }
 
   #set(status: ServerLinkStatus): void {

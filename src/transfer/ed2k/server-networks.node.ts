@@ -4,11 +4,12 @@ import { KithError } from '../../base/errors.ts'
 import { parsePeerAddress } from '../bittorrent/urls.ts'
 import { type Kad, type KadDeps, openKad } from '../kad/kad.node.ts'
 import type { Ed2kStatus } from './hub.node.ts'
+import type { LowId } from './low-id.node.ts'
 import type { OfferedFile } from './server-files.ts'
 import { type Ed2kServerLink, openEd2kServerLink, type ServerLinkDeps, type ServerLinkStatus } from './server-link.node.ts'
 import type { Ed2kFinder } from './swarm.node.ts'
 
-export interface Ed2kNetworksDeps extends KadDeps, Pick<ServerLinkDeps, 'connectTo' | 'onLowIdSource'> {
+export interface Ed2kNetworksDeps extends KadDeps, Pick<ServerLinkDeps, 'connectTo'> {
   /** What servers and Kad found out about us: for hellos. */
   onStatus?(status: Partial<Ed2kStatus>): void
 }
@@ -32,6 +33,8 @@ export interface Ed2kNetworks extends AsyncDisposable {
   readonly finders: readonly Ed2kFinder[]
   readonly servers: readonly ServerLinkStatus[]
   readonly kad: Kad | undefined
+  /** Has a server tell one of its clients that cannot be connected to, to connect to us. @returns false when that server is not ours */
+  callLowId(low: LowId): boolean
   /** Tells the networks that we have a file, until disposed; a server forgets it only when we leave. */
   announce(file: OfferedFile): AsyncDisposable
 }
@@ -43,7 +46,7 @@ export async function openEd2kNetworks(deps: Ed2kNetworksDeps, options: Ed2kNetw
   const addresses = options.servers.map(readAddress)
   const files = new Map<string, OfferedFile>()
   const links: Ed2kServerLink[] = []
-  const { clock, log, checkAddress, classOf, connectTo, onLowIdSource } = deps
+  const { clock, log, checkAddress, classOf, connectTo } = deps
   const linkDeps: ServerLinkDeps = {
     clock,
     log,
@@ -51,8 +54,7 @@ export async function openEd2kNetworks(deps: Ed2kNetworksDeps, options: Ed2kNetw
     onStatus: () => deps.onStatus?.(statusOf(links)),
     ...(checkAddress ? { checkAddress } : {}),
     ...(classOf ? { classOf } : {}),
-    ...(connectTo ? { connectTo } : {}),
-    ...(onLowIdSource ? { onLowIdSource } : {})
+    ...(connectTo ? { connectTo } : {})
   }
   for (const address of addresses) {
     const link = openEd2kServerLink(linkDeps, { ...address, userHash, listenPort, nickname })
@@ -94,6 +96,11 @@ class Networks implements Ed2kNetworks {
         await publication?.[Symbol.asyncDispose]()
       }
     }
+  }
+
+  callLowId({ lowId, serverIp, serverPort }: LowId): boolean {
+    const link = this.#links.find(l => l.status.serverIp === serverIp && l.status.serverPort === serverPort)
+    return link?.callLowId(lowId) === true
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

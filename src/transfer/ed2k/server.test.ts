@@ -14,11 +14,12 @@ import { PeerHub } from './hub.node.ts'
 import { makeEd2kIdentity } from './identity.node.ts'
 import { HANDSHAKE_MS, SERVER_KEEP_ALIVE_MS, SERVER_RETRY_MS } from './limits.ts'
 import { openListener } from './listener.node.ts'
+import { foundKey, isLowId } from './low-id.node.ts'
 import { encodePacket, type Packet, PacketSplitter, protocols } from './packet.ts'
 import type { Ed2kPeer } from './peers.ts'
 import { openEd2kServer } from './server.node.ts'
 import { decodeFiles, encodeOffers, type OfferedFile } from './server-files.ts'
-import { type LowIdSource, openEd2kServerLink, type ServerLinkDeps, type ServerLinkOptions } from './server-link.node.ts'
+import { openEd2kServerLink, type ServerLinkDeps, type ServerLinkOptions, type ServerLinkStatus } from './server-link.node.ts'
 import {
   decodeFoundSources,
   decodeGivenId,
@@ -30,7 +31,6 @@ import {
   serverOps
 } from './server-messages.ts'
 import { encodeSearch } from './server-search.ts'
-import type { PeerSession } from './session.node.ts'
 import { unpack } from './unpack.node.ts'
 
 const deps = { clock: systemClock, log: silentLogger }
@@ -117,8 +117,9 @@ test('a client that can be connected to gets its address as id, and what it offe
   await eventually('two files', () => server.files === 2)
   const b = stack.use(openLink({}, { port: server.port }))
   const found = await within(5000, 'a source', firstOf(b.find(HASH, 1000, never())))
-  assert.deepEqual([found?.host, found?.port], ['127.0.0.1', hub.listenPort])
-  assert.ok(found?.userHash && equalBytes(found.userHash, hub.userHash) && found.crypt?.supported)
+  assert.ok(found && !isLowId(found))
+  assert.deepEqual([found.host, found.port], ['127.0.0.1', hub.listenPort])
+  assert.ok(found.userHash && equalBytes(found.userHash, hub.userHash) && found.crypt?.supported)
   assert.equal(b.trustOf(found), 'given')
   await a[Symbol.asyncDispose]()
   await eventually('gone with its files', () => server.clients === 1 && server.files === 0)
@@ -138,31 +139,27 @@ test('a client that cannot be connected to has a low id, and connects to those w
   const server = stack.use(await openEd2kServer(deps, local))
   const [low, high] = [await openHub(stack), await openHub(stack)]
   const called: Ed2kPeer[] = []
+  const onStatus = ({ id, serverIp, serverPort }: ServerLinkStatus): void => {
+    low.status = { ...low.status, id, serverIp, serverPort }
+  }
   const connectTo = (peer: Ed2kPeer): void => {
     called.push(peer)
     void low.dial(peer, never()).catch(() => {})
   }
-  const a = stack.use(openLink({ shares: () => [file()], connectTo }, { port: server.port, userHash: low.userHash, listenPort: 0 }))
+  const a = stack.use(
+    openLink({ shares: () => [file()], connectTo, onStatus }, { port: server.port, userHash: low.userHash, listenPort: 0 })
+  )
   await eventually('offered', () => server.files === 1)
   assert.ok(!a.isHighId && a.status.id > 0)
-  const arrived = Promise.withResolvers<PeerSession>()
-  const lowIds: LowIdSource[] = []
-  const onLowIdSource = (source: LowIdSource): void => {
-    lowIds.push(source)
-    stack.use(high.awaitCall(source.userHash!, arrived.resolve))
-    source.call()
-  }
-  const b = stack.use(openLink({ onLowIdSource }, { port: server.port, userHash: high.userHash, listenPort: high.listenPort }))
+  const b = stack.use(openLink({}, { port: server.port, userHash: high.userHash, listenPort: high.listenPort }))
   await eventually('connected', () => b.isHighId)
-  const over = new AbortController()
-  const search = firstOf(b.find(HASH, 1000, over.signal))
-  const session = await within(5000, 'the call', arrived.promise)
+  const found = await within(5000, 'a source', firstOf(b.find(HASH, 1000, never())))
+  assert.ok(found && isLowId(found))
+  const session = await within(5000, 'the call', high.callBack(found, never()))
   assert.ok(equalBytes(session.remote!.userHash, low.userHash))
-  assert.deepEqual([called[0]?.port, lowIds[0]?.lowId], [high.listenPort, a.status.id])
-  over.abort()
-  assert.equal(await search, undefined)
+  assert.deepEqual([called[0]?.port, found.lowId], [high.listenPort, a.status.id])
   // Two low ids are nothing to each other.
-  const c = stack.use(openLink({ onLowIdSource: s => lowIds.push(s) }, { port: server.port }))
+  const c = stack.use(openLink({}, { port: server.port }))
   await eventually('connected', () => c.status.state === 'connected')
   await using raw = await RawClient.open(server.port)
   raw.login()
@@ -352,10 +349,10 @@ test('ED6: a server can name public clients of files we look for, and nothing el
   const over = new AbortController()
   const found: string[] = []
   for await (const p of link.find(HASH, 1000, over.signal)) {
-    found.push(`${p.host}:${p.port}`)
-    if (p.host === '8.8.8.3') over.abort()
+    found.push(foundKey(p))
+    if (found.at(-1)?.startsWith('8.8.8.3')) over.abort()
   }
-  assert.deepEqual(found, ['127.0.0.1:4662', '8.8.8.3:4662'])
+  assert.deepEqual(found, ['127.0.0.1:4662', '8.8.8.3:4662', `low id 5 of ${link.status.serverIp}:${server.port}`])
   assert.equal(calls.length, 10)
   assert.ok(calls.every(p => p.host === '8.8.8.8'))
 })

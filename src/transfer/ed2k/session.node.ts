@@ -74,6 +74,8 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
   /** The 16 bytes of our hello. */
   readonly nonce: Uint8Array = randomBytes(16)
   reader: SessionReader | undefined
+  /** The other side wanted this connection: whoever waits for it may take it. */
+  isCall = false
   readonly #deps: SessionDeps
   readonly #greeted = Promise.withResolvers<void>()
   readonly #idle: TokenBucket

@@ -11,8 +11,10 @@ import type { Source } from '../protocol.ts'
 import { AichVotes } from './aich-votes.ts'
 import type { PeerHub } from './hub.node.ts'
 import { MAX_DIALS, MAX_SWARM_CONNECTIONS, MAX_SWARM_PEERS, REDIAL_MS } from './limits.ts'
+import { type FoundPeer, foundKey, isLowId } from './low-id.node.ts'
 import { PartMender } from './part-mender.node.ts'
-import { type Ed2kPeer, peerKey } from './peers.ts'
+import type { Ed2kPeer } from './peers.ts'
+import type { PeerSession } from './session.node.ts'
 import { PeerSource } from './source.node.ts'
 
 /** Who named an address: the user, or somebody in the network. */
@@ -22,7 +24,7 @@ export type CheckAddress = (host: string, port: number, trust: AddressTrust) => 
 
 /** Finds clients that have a file: a server, Kad. */
 export interface Ed2kFinder {
-  find(hash: Uint8Array, size: number, signal: AbortSignal): AsyncIterable<Ed2kPeer>
+  find(hash: Uint8Array, size: number, signal: AbortSignal): AsyncIterable<FoundPeer>
   /** 'given' for clients in the user's own network; left out: 'found'. */
   trustOf?(peer: Ed2kPeer): AddressTrust
 }
@@ -71,9 +73,9 @@ export class Swarm implements AsyncDisposable {
   }
 
   /** Dials these clients unless they are known; beyond 1,000 the new ones are left out. */
-  add(peers: Iterable<Ed2kPeer>, trust: AddressTrust): void {
+  add(peers: Iterable<FoundPeer>, trust: AddressTrust): void {
     for (const peer of peers) {
-      const key = peerKey(peer)
+      const key = foundKey(peer)
       if (this.#stop.signal.aborted || this.#known.has(key) || this.#known.size >= MAX_SWARM_PEERS) continue
       this.#known.add(key)
       this.#track(this.#keepConnected(peer, trust))
@@ -115,10 +117,10 @@ export class Swarm implements AsyncDisposable {
 
   async #find(finder: Ed2kFinder): Promise<void> {
     for await (const peer of finder.find(this.#hash, this.#grid.size, this.#stop.signal))
-      this.add([peer], finder.trustOf?.(peer) ?? 'found')
+      this.add([peer], (!isLowId(peer) && finder.trustOf?.(peer)) || 'found')
   }
 
-  async #keepConnected(peer: Ed2kPeer, trust: AddressTrust): Promise<void> {
+  async #keepConnected(peer: FoundPeer, trust: AddressTrust): Promise<void> {
     const { clock, log } = this.#deps
     const { signal } = this.#stop
     for (let failures = 0; failures < MAX_DIALS && !signal.aborted; ) {
@@ -128,7 +130,7 @@ export class Swarm implements AsyncDisposable {
         if (!signal.aborted) source = await this.#connect(peer, trust)
       } catch (error) {
         failures = ['FORBIDDEN_ADDRESS', 'URL_FORBIDDEN'].includes(codeOf(error)) ? MAX_DIALS : failures + 1
-        log.debug('dialling a client failed', { peer: peerKey(peer), error })
+        log.debug('dialling a client failed', { peer: foundKey(peer), error })
       } finally {
         this.#lanes++
         this.#waiting.shift()?.()
@@ -144,23 +146,24 @@ export class Swarm implements AsyncDisposable {
       }
       if (failures < MAX_DIALS) await clock.sleep(REDIAL_MS * 2 ** failures, signal).catch(() => {})
     }
-    if (!signal.aborted) this.#known.delete(peerKey(peer))
+    if (!signal.aborted) this.#known.delete(foundKey(peer))
   }
 
   /** Dialling, hellos, and the first answer; not what comes after: clients keep us waiting for hours. */
-  async #connect(peer: Ed2kPeer, trust: AddressTrust): Promise<PeerSource> {
+  async #connect(peer: FoundPeer, trust: AddressTrust): Promise<PeerSource> {
     const { hub, clock, checkAddress, onSource } = this.#deps
-    let host = peer.host
+    let host = ''
     const dial = async (signal: AbortSignal) => {
-      host = await checkAddress(peer.host, peer.port, trust)
-      return hub.dial({ ...peer, host }, signal)
+      const session = await reach({ hub, checkAddress }, peer, trust, signal)
+      host = session.host
+      return session
     }
     const session = await dial(this.#stop.signal)
     const source = new PeerSource({
       clock,
       hash: this.#hash,
       grid: this.#grid,
-      address: peerKey(peer),
+      address: foundKey(peer),
       seeder: undefined,
       ticket: undefined,
       ownHash: hub.userHash,
@@ -178,4 +181,16 @@ export class Swarm implements AsyncDisposable {
     while (this.#lanes <= 0 && !this.#stop.signal.aborted) await new Promise<void>(resolve => this.#waiting.push(resolve))
     this.#lanes--
   }
+}
+
+/** A connection with a client, whether it can be connected to or has to connect to us. @throws SOURCE_LOST, SOURCE_LIED, FORBIDDEN_ADDRESS, URL_FORBIDDEN */
+export async function reach(
+  { hub, checkAddress }: Pick<SwarmDeps, 'hub' | 'checkAddress'>,
+  peer: FoundPeer,
+  trust: AddressTrust,
+  signal: AbortSignal
+): Promise<PeerSession> {
+  if (isLowId(peer)) return hub.callBack(peer, signal)
+  const host = await checkAddress(peer.host, peer.port, trust)
+  return hub.dial({ ...peer, host }, signal)
 }
