@@ -1,6 +1,6 @@
 /**
  * amuled 2.3.3 as a client of our server and as a node of our Kad: it logs in with a high id, finds one file through the server and another one through
- * Kad, and fetches both from our seeder; then the server names it as a source. It wants public addresses: both live in network namespaces with
+ * Kad, and fetches both from our seeder, and a third one from a client of ours that cannot be connected to; then the server names it as a source. It wants public addresses: both live in network namespaces with
  * addresses for documentation, which it takes for such.
  */
 import assert from 'node:assert/strict'
@@ -21,7 +21,7 @@ import { eventually, seededBytes, within } from '../kits/transfer-doubles.ts'
 import { Amuled, buildShim, inNamespace } from './amuled.ts'
 
 const run = promisify(execFile)
-const SIZE = 10 * 2 ** 20
+const SIZE = 2 * 2 ** 20
 const THEIR_SIZE = 100_000
 const LONG_MS = 60_000
 const OURS = '203.0.113.1'
@@ -93,7 +93,14 @@ test('amuled finds files through our server and through our Kad, and fetches the
   })
   const lines = createInterface({ input: networks.stdout })[Symbol.asyncIterator]()
   const said = async <T>(): Promise<T> => JSON.parse((await within(LONG_MS, 'our networks', lines.next())).value ?? '{}')
-  const status = (): Promise<{ clients: number; files: number; kadNodes: number; isTcpOpen: boolean; found: string[] }> => {
+  const status = (): Promise<{
+    clients: number
+    files: number
+    kadNodes: number
+    isTcpOpen: boolean
+    found: string[]
+    called: boolean
+  }> => {
     networks.stdin.write('\n')
     return said()
   }
@@ -104,7 +111,7 @@ test('amuled finds files through our server and through our Kad, and fetches the
   const home = join(folder, 'amule')
   await writeKadFiles(home, hexToBytes(kadId))
   await mkdir(join(home, 'Incoming'), { recursive: true })
-  await writeFile(join(home, 'Incoming', 'theirs.bin'), seededBytes(THEIR_SIZE, 3))
+  await writeFile(join(home, 'Incoming', 'theirs.bin'), seededBytes(THEIR_SIZE, 99))
   const amuled = stack.use(
     await Amuled.start(
       {
@@ -133,6 +140,6 @@ test('amuled finds files through our server and through our Kad, and fetches the
   // What it shares itself the server names to us.
   await eventually('it offers what it has', async () => (await status()).found.includes(`${THEIRS}:4662`), LONG_MS)
   const { clients, kadNodes, isTcpOpen } = await status()
-  assert.deepEqual([clients, kadNodes], [2, 1])
+  assert.deepEqual([clients, kadNodes], [3, 1])
   t.diagnostic(`amuled has reached our port for Kad: ${isTcpOpen}`)
 })

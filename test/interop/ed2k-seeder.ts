@@ -1,6 +1,6 @@
 /**
  * A Kith seeder and a server of twenty lines beside it, in the network namespace it is started in:
- * `node ed2k-seeder.ts ADDRESS BYTES plain|obfuscated IDENTITY-FILE`. Says {"link"} when ready; ends when its input does, and says then how many
+ * `node ed2k-seeder.ts ADDRESS BYTES plain|obfuscated|wrong IDENTITY-FILE`. Says {"link"} when ready; ends when its input does, and says then how many
  * bytes left.
  */
 import { createServer, type Socket } from 'node:net'
@@ -19,7 +19,18 @@ const [address = '', size = '', mode = '', identityPath = ''] = process.argv.sli
 const isObfuscated = mode === 'obfuscated'
 const content = seededBytes(Number(size))
 const ed2k = ed2kOf(content)
-const share = new MemoryShare(content, { name: 'kith seeds.bin', ed2k })
+/** Wrong in its second block, the first time. */
+class OnceWrong extends MemoryShare {
+  override async read(offset: number, length: number, target: Uint8Array): Promise<void> {
+    await super.read(offset, length, target)
+    if (offset > WRONG_AT || WRONG_AT >= offset + length || this.#isToldRight) return
+    this.#isToldRight = true
+    target[WRONG_AT - offset]! ^= 1
+  }
+  #isToldRight = false
+}
+const WRONG_AT = 200_000
+const share = new (mode === 'wrong' ? OnceWrong : MemoryShare)(content, { name: 'kith seeds.bin', ed2k })
 /** Notes when the first and the last bytes left. */
 class TimedGate extends TestGate {
   firstMs = 0

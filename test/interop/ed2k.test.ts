@@ -82,7 +82,7 @@ async function namespaces(stack: AsyncDisposableStack): Promise<readonly [string
   return names
 }
 
-async function seedTo(mode: 'plain' | 'obfuscated', size: number): Promise<{ readonly sent: number; readonly ms: number }> {
+async function seedTo(mode: 'plain' | 'obfuscated' | 'wrong', size: number): Promise<{ readonly sent: number; readonly ms: number }> {
   await using stack = new AsyncDisposableStack()
   const folder = await tempFolder(stack)
   const [ours, theirs] = await namespaces(stack)
@@ -133,6 +133,13 @@ describe('amuled', { concurrency: 3 }, () => {
       t.diagnostic(`${(size / MIB / (ms / 1000)).toFixed(1)} MiB/s from the first byte to the last`)
       assert.ok(sent >= size)
     })
+
+  test('amuled mends a part of ours that came with a wrong block, by our recovery data', async t => {
+    if (!hasAll(t, true)) return
+    const { sent } = await seedTo('wrong', 10 * MIB)
+    t.diagnostic(`${sent - 10 * MIB} bytes more than the file`)
+    assert.ok(sent > 10 * MIB && sent < 15 * MIB, `${sent} bytes`)
+  })
 
   test('we fetch 10 MiB and an exact part from amuled, by link, with its part hashes', async t => {
     if (!hasAll(t, false)) return

@@ -81,8 +81,8 @@ export class PeerHub implements AsyncDisposable {
   readonly #waiting = new Map<string, Client>()
   /** Sources that hope to be called, by user hash. */
   readonly #hopes = new Map<string, Set<(session: PeerSession) => void>>()
-  /** The same for clients of which a low id is known, by that. */
-  readonly #lowHopes = new Map<string, Set<(session: PeerSession) => boolean>>()
+  /** The same for clients of which a low id is known: each takes what is for it. */
+  readonly #lowHopes = new Set<(session: PeerSession) => boolean>()
   readonly #learners = new Map<string, Set<(peers: readonly Ed2kPeer[]) => void>>()
   readonly #keyTokens: TokenBucket
   #clients = 0
@@ -164,7 +164,8 @@ export class PeerHub implements AsyncDisposable {
       return isRight
     }
     for (const s of this.#sessions) if (s.isCall && !s.reader && !s.wire.error && tryTake(s)) return { [Symbol.dispose]: () => {} }
-    return register(this.#lowHopes, String(peer.lowId), tryTake)
+    this.#lowHopes.add(tryTake)
+    return { [Symbol.dispose]: () => void this.#lowHopes.delete(tryTake) }
   }
   /** Has a client connect to us. @throws SOURCE_LOST */
   callBack(peer: LowIdPeer, signal: AbortSignal): Promise<PeerSession> {
@@ -243,8 +244,9 @@ export class PeerHub implements AsyncDisposable {
     const remote = session.remote!
     const who = bytesToHex(remote.userHash)
     const client = this.#clientOf(session, who)
-    const { shares, gate } = this.#deps
+    const { clock, shares, gate } = this.#deps
     const uploader = new Uploader({
+      clock,
       wire: session.wire,
       shares,
       gate,
@@ -263,7 +265,7 @@ export class PeerHub implements AsyncDisposable {
     this.#track(session.wire.ended.then(() => this.#left(client, uploader)))
     if (!session.isCall) return uploader
     for (const take of [...(this.#hopes.get(who) ?? [])]) if (!session.reader) take(session)
-    for (const tryTake of [...(this.#lowHopes.get(String(remote.id)) ?? [])]) if (!session.reader && tryTake(session)) break
+    for (const tryTake of [...this.#lowHopes]) if (!session.reader && tryTake(session)) break
     return uploader
   }
 

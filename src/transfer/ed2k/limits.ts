@@ -78,8 +78,9 @@ export const BAN_MS: number = 2 * 60 * 60 * 1000
 export const MAX_BANS = 1_000
 /** Ranges that wait on one connection; one more closes it. */
 export const MAX_QUEUED_RANGES = 64
-/** Ranges sent last that are not sent again when aMule repeats itself. */
+/** Ranges sent last, and how long they are not sent again while aMule repeats itself. */
 export const SENT_RANGES_KEPT = 16
+export const REPEAT_MS = 30_000
 /** Files that one connection may show tickets for; the oldest is forgotten. */
 export const MAX_TICKETS_PER_CONNECTION = 64
 /** Data in one packet to programs other than Kith. */

@@ -5,7 +5,7 @@
 import { equalBytes } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { KithError } from '../../base/errors.ts'
-import type { Hello } from './hello.ts'
+import { type Hello, HIGH_ID_FROM } from './hello.ts'
 import { CALLBACK_MS } from './limits.ts'
 import { type Ed2kPeer, peerKey } from './peers.ts'
 import type { PeerSession } from './session.node.ts'
@@ -33,9 +33,13 @@ export const isLowId = (peer: FoundPeer): peer is LowIdPeer => 'lowId' in peer
 export const foundKey = (peer: FoundPeer): string =>
   isLowId(peer) ? `low id ${peer.lowId} of ${peer.serverIp}:${peer.serverPort}` : peerKey(peer)
 
-/** Whether a hello is that of this client. Our server may have another address for it: then the user hash decides. */
+/**
+ * Whether a hello may be that of this client. A user hash decides alone: servers may have other addresses. Without it the server must be the
+ * same, and the id not that of another one who cannot be connected to: aMule with an open port in Kad says its address instead.
+ */
 export function isHelloOf(hello: Hello, { lowId, serverIp, userHash }: LowId & { readonly userHash?: Uint8Array | undefined }): boolean {
-  return hello.id === lowId && (userHash ? equalBytes(hello.userHash, userHash) : hello.serverIp === serverIp)
+  if (userHash) return equalBytes(hello.userHash, userHash)
+  return hello.serverIp === serverIp && (hello.id === lowId || hello.id >= HIGH_ID_FROM)
 }
 
 export interface CallBackDeps {

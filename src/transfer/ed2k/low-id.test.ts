@@ -127,7 +127,12 @@ test('a low id is that of the hello; a call that leads to nothing ends', async (
   const low = { lowId: 5, serverIp: 7, serverPort: 4661 }
   const { userHash } = hello
   assert.ok(isHelloOf(hello, low) && isHelloOf(hello, { ...low, serverIp: 8, userHash }))
-  assert.ok(!isHelloOf(hello, { ...low, lowId: 6 }) && !isHelloOf(hello, { ...low, serverIp: 8 }))
+  assert.ok(
+    !isHelloOf(hello, { ...low, lowId: 6 }) &&
+      !isHelloOf(hello, { ...low, serverIp: 8 }) &&
+      isHelloOf(hello, { ...low, lowId: 6, userHash })
+  )
+  assert.ok(isHelloOf({ ...hello, id: 2 ** 31 }, low), 'its own address')
   assert.ok(!isHelloOf(hello, { ...low, userHash: new Uint8Array(16) }), 'anybody else')
   const clock = new FakeClock()
   const awaitLowId = (): Disposable => ({ [Symbol.dispose]: () => {} })

@@ -106,6 +106,11 @@ test('ranges come once, in order, in small packets; each passes the gate; the sa
     s.gate.admitted.reduce((n, a) => n + a.bytes, 0),
     368_640 + 100_000 + 1
   )
+  client.ask(share.hash, [0, 10])
+  await readData(client, 0, 10)
+  client.ask(share.hash, [184_420, 368_740])
+  const anew = await readData(client, 184_420, 184_320)
+  assert.ok(equalBytes(anew, share.content.subarray(184_420, 368_740)), 'the last request did not name it: it is wanted anew')
   client.send(0xe3, 0x56)
   client.ask(share.hash, [0, 1000])
   client.send(0xc5, 0x97)

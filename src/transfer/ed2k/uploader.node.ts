@@ -4,6 +4,7 @@
  * Each piece passes the gate before it is read. A paid share does not exist for whoever shows no ticket.
  */
 import { bytesToHex, equalBytes } from '../../base/bytes.ts'
+import type { Clock } from '../../base/clock.ts'
 import { KithError } from '../../base/errors.ts'
 import type { AichEntry } from '../hashing/aich.ts'
 import { PART_BYTES } from '../hashing/ed2k-hash.ts'
@@ -13,7 +14,7 @@ import { Compressor } from './compressor.node.ts'
 import { encodeFileAnswer, encodeHashSet, type FileRequest, type PartStatus, statusOf } from './file-request.ts'
 import type { Hello } from './hello.ts'
 import { encodeKithPacket, isTicketMac, type KithPacket, type RefusalCause } from './kith-packet.ts'
-import { MAX_QUEUED_RANGES, MAX_TICKETS_PER_CONNECTION, PIECE_BYTES, SEND_BYTES, SENT_RANGES_KEPT } from './limits.ts'
+import { MAX_QUEUED_RANGES, MAX_TICKETS_PER_CONNECTION, PIECE_BYTES, SEND_BYTES } from './limits.ts'
 import { edonkey, emule } from './opcodes.ts'
 import { encodePacket, protocols } from './packet.ts'
 import { type ByteRange, encodeCompressed, needs64, partHeadBytes, writePartHead } from './parts.ts'
@@ -21,6 +22,7 @@ import type { PeerWire } from './peer.node.ts'
 import { type Ed2kPeer, encodeSources } from './peers.ts'
 import { encodeRecoveryAnswer, type RecoveryRequest } from './recovery.ts'
 import type { RecoveryDesk } from './recovery-desk.ts'
+import { Repeats } from './repeats.ts'
 import type { SlotClient, UploadSlots } from './upload-slots.ts'
 
 const HEADS_BYTES: number = Math.ceil(SEND_BYTES / PIECE_BYTES) * partHeadBytes(true)
@@ -30,6 +32,7 @@ const KEPT_BUFFERS = 16
 const spare: Uint8Array<ArrayBuffer>[] = []
 
 export interface UploaderDeps {
+  readonly clock: Clock
   readonly wire: PeerWire
   readonly shares: ShareIndex
   readonly gate: UploadGate
@@ -63,7 +66,7 @@ export class Uploader implements AsyncDisposable {
   #file: Wanted | undefined
   #granted = false
   #queue: ByteRange[] = []
-  #sent: ByteRange[] = []
+  readonly #repeats: Repeats
   #running: Promise<void> | undefined
   #recovering: Promise<void> | undefined
   #buffersOut = 0
@@ -71,6 +74,7 @@ export class Uploader implements AsyncDisposable {
 
   constructor(deps: UploaderDeps) {
     this.#deps = deps
+    this.#repeats = new Repeats(deps.clock)
     this.#isKith = deps.remote.kithNonce !== undefined
   }
 
@@ -129,6 +133,7 @@ export class Uploader implements AsyncDisposable {
 
   /** Which hashes the blocks of a part must have. One question at a time: others are refused. */
   recoveryRequest(q: RecoveryRequest): void {
+    this.#repeats.clear() // a part was wrong
     const share = this.#recovering ? undefined : this.#find(q.hash)
     if (!share) {
       this.#sendRecovery(q, undefined)
@@ -188,9 +193,9 @@ export class Uploader implements AsyncDisposable {
   partRequest(hash: Uint8Array, ranges: readonly ByteRange[]): void {
     const file = this.#file
     if (!file || !this.#granted || !equalBytes(hash, file.hash)) return
-    for (const range of ranges) {
+    for (const range of this.#isKith ? ranges : this.#repeats.fresh(ranges)) {
       if (range.end > file.share.grid.size) throw wireError('a range beyond the file', { end: range.end })
-      if (this.#queue.some(same(range)) || this.#sent.some(same(range))) continue
+      if (this.#queue.some(same(range))) continue
       if (this.#queue.length >= MAX_QUEUED_RANGES) throw wireError('too many ranges are waiting')
       this.#queue.push(range)
     }
@@ -214,7 +219,7 @@ export class Uploader implements AsyncDisposable {
     this.#file = { share, hash, customer: this.#customers.get(bytesToHex(hash)), compressor }
     if (old) return
     this.#queue = []
-    this.#sent = []
+    this.#repeats.clear()
   }
 
   /** The share this client may know of. */
@@ -274,7 +279,7 @@ export class Uploader implements AsyncDisposable {
       await this.#sendPiece(file, piece)
     }
     if (!this.#take(range)) return
-    if (!this.#isKith) this.#sent = [range, ...this.#sent].slice(0, SENT_RANGES_KEPT)
+    this.#repeats.sent(range)
     if (!this.#deps.slots.used(this.#deps.client, range.end - range.start) && this.#granted) this.end()
   }
 
