@@ -66,7 +66,12 @@ export interface ConfigFile {
     readonly encryption?: 'off' | 'allowed' | 'required'
   }
   readonly webtorrent?: { readonly trackers?: readonly string[]; readonly iceServers?: readonly IceServer[] }
-  readonly ed2k?: { readonly servers?: readonly string[]; readonly kadBootstrap?: readonly string[] }
+  readonly ed2k?: {
+    readonly servers?: readonly string[]
+    readonly kadBootstrap?: readonly string[]
+    readonly serverMet?: string
+    readonly nodesFile?: string
+  }
   readonly messages?: { readonly tls?: boolean }
   readonly cacheBytes?: number
   readonly diskCacheBytes?: number
@@ -123,7 +128,12 @@ const fileSchema: z.ZodType<ConfigFile> = z.strictObject({
     })
   ),
   ed2k: z.exactOptional(
-    z.strictObject({ servers: z.exactOptional(z.array(hostPort).max(16)), kadBootstrap: z.exactOptional(z.array(hostPort).max(64)) })
+    z.strictObject({
+      servers: z.exactOptional(z.array(hostPort).max(16)),
+      kadBootstrap: z.exactOptional(z.array(hostPort).max(64)),
+      serverMet: z.exactOptional(z.string().startsWith('/')),
+      nodesFile: z.exactOptional(z.string().startsWith('/'))
+    })
   ),
   messages: z.exactOptional(z.strictObject({ tls: z.exactOptional(z.boolean()) })),
   cacheBytes: z.exactOptional(z.int().min(0)),

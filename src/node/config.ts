@@ -72,6 +72,9 @@ export interface Config {
     readonly servers: readonly string[]
     /** "host:port" of Kad nodes that introduce us to a private Kad. */
     readonly kadBootstrap: readonly string[]
+    /** Paths of a server.met and a nodes.dat of other programs. */
+    readonly serverMet: string | undefined
+    readonly nodesFile: string | undefined
   }
   readonly messages: {
     /** The message server speaks HTTPS (TLS 1.3, a key of this node's own) instead of HTTP. */
@@ -159,7 +162,12 @@ export function mergeConfig(
       encryption: file?.bittorrent?.encryption ?? 'allowed'
     },
     webtorrent: { trackers: file?.webtorrent?.trackers ?? [], iceServers: file?.webtorrent?.iceServers ?? [] },
-    ed2k: { servers: file?.ed2k?.servers ?? [], kadBootstrap: file?.ed2k?.kadBootstrap ?? [] },
+    ed2k: {
+      servers: file?.ed2k?.servers ?? [],
+      kadBootstrap: file?.ed2k?.kadBootstrap ?? [],
+      serverMet: file?.ed2k?.serverMet,
+      nodesFile: file?.ed2k?.nodesFile
+    },
     messages: { tls: file?.messages?.tls ?? false },
     cacheBytes: file?.cacheBytes,
     diskCacheBytes: file?.diskCacheBytes,

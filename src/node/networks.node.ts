@@ -206,7 +206,7 @@ async function openRtcParts({ log, gate, rpc, sharesOf }: NetworkDeps, config: C
 
 function ed2k(stack: AsyncDisposableStack, deps: NetworkDeps, config: Config): Networks['ed2k'] {
   const service = stack.use(new Service(() => openEd2kParts(deps, config)))
-  const isJoined = config.ed2k.servers.length > 0 || hasKad(config)
+  const isJoined = config.ed2k.servers.length > 0 || config.ed2k.serverMet !== undefined || hasKad(config)
   return {
     service,
     protocol: lazyProtocol('ed2k', service, s => s.protocol),
@@ -228,10 +228,11 @@ function ed2k(stack: AsyncDisposableStack, deps: NetworkDeps, config: Config): N
   }
 }
 
-const hasKad = ({ public: { kad }, ed2k: { kadBootstrap } }: Config): boolean => kad || kadBootstrap.length > 0
+const hasKad = ({ public: { kad }, ed2k: { kadBootstrap, nodesFile } }: Config): boolean =>
+  kad || kadBootstrap.length > 0 || nodesFile !== undefined
 
 async function openEd2kParts({ log, gate, sharesOf }: NetworkDeps, config: Config): Promise<OpenedEd2kParts> {
-  const { openEd2kNode, joinEd2kNetworks } = await import('../transfer/ed2k.node.ts')
+  const { openEd2kNode, joinEd2kNetworks, kadNodesAt, readEd2kFiles } = await import('../transfer/ed2k.node.ts')
   await using stack = new AsyncDisposableStack()
   const clock = systemClock
   const host = tcpHost(config.listen)
@@ -245,12 +246,18 @@ async function openEd2kParts({ log, gate, sharesOf }: NetworkDeps, config: Confi
     )
   )
   const { port, protocol } = node
-  const { servers, kadBootstrap } = config.ed2k
-  const kad = hasKad(config) ? { host: ipv4Host(config.listen), port, bootstrap: kadBootstrap } : undefined
+  const named = readEd2kFiles(config.ed2k, log)
+  const servers = [...config.ed2k.servers, ...named.servers]
+  const kept = kadNodesAt(`${config.folders.state}/kad-nodes`)
+  const bootstrap = [...new Set([...config.ed2k.kadBootstrap, ...(config.public.kad ? kept.load() : []), ...named.nodes])]
+  const kad = hasKad(config) ? { host: ipv4Host(config.listen), port, bootstrap } : undefined
   const joinDeps = {
     clock,
     log: log.child('ed2k'),
     onStatus: protocol.setStatus.bind(protocol),
+    saveNodes: (nodes: readonly string[]): void => {
+      if (config.public.kad) kept.save(nodes)
+    },
     connectTo: (peer: Ed2kPeer, trust: 'given' | 'found'): void => void protocol.connectTo(peer, trust)
   }
   const networks = stack.use(await joinEd2kNetworks(joinDeps, { servers, kad, userHash: protocol.userHash, listenPort: port }))

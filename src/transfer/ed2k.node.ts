@@ -5,6 +5,7 @@ import type { Logger } from '../base/log.ts'
 import { type Ed2k, openEd2k } from './ed2k/ed2k.node.ts'
 import { loadEd2kIdentity } from './ed2k/identity.node.ts'
 import { formatEd2kLink as format, type Ed2kLink as Link, parseEd2kLink as parse } from './ed2k/link.ts'
+import { loadKadNodes, type NetworkFiles, readNetworkFiles, saveKadNodes } from './ed2k/network-files.node.ts'
 import type { Ed2kPeer as Peer } from './ed2k/peers.ts'
 import { type Ed2kServer, type Ed2kServerDeps, type Ed2kServerOptions, openEd2kServer } from './ed2k/server.node.ts'
 import { type Ed2kNetworks, type Ed2kNetworksDeps, type Ed2kNetworksOptions, openEd2kNetworks } from './ed2k/server-networks.node.ts'
@@ -101,6 +102,15 @@ export function openEd2kOthers(
 /** Joins eDonkey's networks: servers, and Kad when it is asked for. @throws BAD_ADDRESS, PORT_UNAVAILABLE */
 export const joinEd2kNetworks = (deps: Ed2kNetworksDeps, options: Ed2kNetworksOptions): Promise<Ed2kNetworks> =>
   openEd2kNetworks(deps, options)
+
+/** Servers and first nodes of Kad from files of other programs. */
+export const readEd2kFiles = (files: NetworkFiles, log: Logger): { servers: string[]; nodes: string[] } => readNetworkFiles(files, log)
+
+/** First nodes of Kad from the last time, kept in one file. */
+export const kadNodesAt = (path: string): { load(): string[]; save(nodes: readonly string[]): void } => ({
+  load: () => loadKadNodes(path),
+  save: nodes => saveKadNodes(path, nodes)
+})
 
 /** A server for a private network. @throws PORT_UNAVAILABLE */
 export const serveEd2k = (deps: Ed2kServerDeps, options: Ed2kServerOptions): Promise<Ed2kServer> => openEd2kServer(deps, options)

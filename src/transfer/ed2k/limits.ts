@@ -162,6 +162,11 @@ export const ASK_CALLS_PER_SECOND = 1
 export const ASK_CALLS_BURST = 20
 export const CALLBACK_MS = 20_000
 
+/** Longest nodes.dat or server.met; servers in one, and how many of them we log in at. */
+export const MAX_NETWORK_FILE_BYTES: number = 1024 * 1024
+export const MAX_SERVERS_IN_FILE = 1_000
+export const MAX_MET_SERVERS = 4
+
 /** As a server. Clients in all and from one address (this machine is not counted); connections that have not logged in. */
 export const MAX_SERVER_CLIENTS = 1_000
 export const MAX_SERVER_CLIENTS_PER_ADDRESS = 8

@@ -92,3 +92,5 @@ export const CHECK_MS: number = 60 * 60_000
 export const MAX_PROBES = 8
 /** Nodes that are handed over at the end, for the next start. */
 export const MAX_SAVED_NODES = 100
+/** Nodes in a nodes.dat. */
+export const MAX_NODES_IN_FILE = 10_000
