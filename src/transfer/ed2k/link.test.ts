@@ -72,6 +72,17 @@ test('ED7: line breaks, extra fields, sizes that are none, names that are paths,
     { numRuns: 1000 }
   )
 })
+test('a name that no link may hold is written so that it is read', () => {
+  const nameOf = (name: string): string => parseEd2kLink(formatEd2kLink({ name, size: 5, hash: hexToBytes(HASH) })).name
+  assert.deepEqual(['a|b', '|', 'x\\y\nz', 'half \ud800', 'a b %41 größe', '100%'].map(nameOf), [
+    'a_b',
+    '_',
+    'x_y_z',
+    'half \ufffd',
+    'a b %41 größe',
+    '100%'
+  ])
+})
 test('a link that was written is read back', () => {
   const name = fc
     .string({ unit: 'grapheme', minLength: 1, maxLength: 40 })

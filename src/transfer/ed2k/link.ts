@@ -29,7 +29,7 @@ const bad = (why: string): KithError => new KithError('BAD_ED2K_LINK', why, {}, 
 /** @throws BAD_ED2K_LINK */
 export function parseEd2kLink(text: string): Ed2kLink {
   if (text.length > MAX_ED2K_LINK_CHARS) throw bad('the link is too long')
-  const plain = /%7C/i.test(text.slice(0, 20)) ? text.replace(/%7C/gi, '|') : text // as browsers pass them on
+  const plain = /^\s*ed2k:\/\/%7C/i.test(text) ? text.replace(/%7C/gi, '|') : text // as browsers pass them on
   if (/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(plain)) throw bad('a line break or control character in the link')
   const fields = plain.trim().split('|')
   if (!/^ed2k:\/\/$/i.test(fields[0] ?? '') || fields[1]?.toLowerCase() !== 'file') throw bad('not an ed2k link to a file')
@@ -42,9 +42,9 @@ export function parseEd2kLink(text: string): Ed2kLink {
   return { name: readName(rawName), size, hash: hexToBytes(rawHash), ...options, sources: readTail(fields.slice(close + 1)) }
 }
 
-/** The one spelling Kith writes: part hashes are left out, every client asks for them. */
+/** The one spelling Kith writes: part hashes are left out, every client asks for them; what no name in a link may hold is `_`. */
 export function formatEd2kLink(link: Ed2kLink): string {
-  const name = encodeURIComponent(link.name)
+  const name = encodeURIComponent(link.name.toWellFormed().replace(NOT_IN_NAMES, '_'))
   const aich = link.aich ? `h=${bytesToBase32(link.aich).toUpperCase()}|` : ''
   const sources = (link.sources ?? []).map(s => {
     const crypt = s.crypt ? cryptBits(s.crypt) : 0
@@ -54,6 +54,9 @@ export function formatEd2kLink(link: Ed2kLink): string {
   const tail = sources.length > 0 ? `|sources,${sources.join(',')}|/` : ''
   return `ed2k://|file|${name}|${link.size}|${bytesToHex(link.hash)}|${aich}/${tail}`
 }
+
+/** Bars, slashes and control characters. */
+const NOT_IN_NAMES = /[|/\\\u0000-\u001f\u007f-\u009f\u2028\u2029]/g
 
 function readSize(text: string): number {
   if (!/^[1-9][0-9]{0,15}$/.test(text)) throw bad(text === '0' ? 'an empty file cannot be fetched' : 'the size is not a number')
