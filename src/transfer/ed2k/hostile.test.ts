@@ -119,3 +119,24 @@ test('ED9: a large file is looked at once, not for every packet that asks about 
   for (let i = 0; i < 20; i++) await client.next(0x50)
   assert.equal(looks, once)
 })
+test('ED9: part hashes of a large file are not sent again and again', async () => {
+  const hash = new Uint8Array(16).fill(4)
+  const parts = new Uint8Array(16 * 10_001)
+  const small = new MemoryShare(seededBytes(1000))
+  const grid = makeGrid(10_000 * 9_728_000 + 1)
+  const large: Share = {
+    ...small,
+    grid,
+    ed2k: { hash, parts, aich: new Uint8Array(20) },
+    has: () => true,
+    read: async () => {},
+    onChunk: () => {}
+  }
+  await using ed2k = await open([large], new FakeClock())
+  await using client = await TestClient.dial(ed2k.port)
+  client.send(0xe3, 0x51, hash)
+  assert.equal((await client.next(0x52)).payload.length, 18 + parts.length)
+  const most = Math.ceil((IDLE_PACKETS_BURST * IDLE_PACKET_BYTES) / parts.length)
+  for (let i = 0; i < most; i++) client.send(0xe3, 0x51, hash)
+  await client.untilClosed()
+})

@@ -182,6 +182,11 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
     if (!this.#idle.tryTake(1 + Math.floor(bytes / IDLE_PACKET_BYTES))) throw wireError('too many packets that carry nothing')
   }
 
+  /** Long answers to short questions pass no upload limit: they are taken from the same account. (threats ED9) */
+  #countAnswer(bytes: number): void {
+    if (bytes > IDLE_PACKET_BYTES) this.#count(bytes)
+  }
+
   /** Whoever connects says hello; the other answers. A second hello is answered too, but the first one counts. */
   #onHello(payload: Uint8Array, isAnswer: boolean): void {
     const hello = decodeHello(payload, isAnswer)
@@ -222,7 +227,7 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
         uploader.statusRequest(r.hash())
         break
       case edonkey.hashSetRequest:
-        uploader.hashSetRequest(r.hash())
+        this.#countAnswer(uploader.hashSetRequest(r.hash()))
         break
       case edonkey.startUpload:
         uploader.startUpload(r.hash())
@@ -281,7 +286,9 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
     switch (opcode) {
       case emule.multiPacketExt:
       case emule.multiPacket:
-        uploader.fileRequest(decodeFileRequest(payload, opcode === emule.multiPacketExt, this.#remote!.abilities.extendedRequests))
+        this.#countAnswer(
+          uploader.fileRequest(decodeFileRequest(payload, opcode === emule.multiPacketExt, this.#remote!.abilities.extendedRequests))
+        )
         break
       case emule.requestParts64: {
         const { hash, ranges } = decodePartRequest(payload, true)

@@ -90,10 +90,10 @@ export class Uploader implements AsyncDisposable {
     this.#customers.set(bytesToHex(hash), customer)
   }
 
-  /** Answers what is asked about a file, in a multipacket. */
-  fileRequest(q: FileRequest): void {
+  /** Answers what is asked about a file, in a multipacket. @returns bytes of the list of sources that was sent */
+  fileRequest(q: FileRequest): number {
     const share = this.#findOrTell(q.hash, q.size)
-    if (!share) return
+    if (!share) return 0
     this.#deps.asked(q.hash)
     this.#send(
       protocols.emule,
@@ -105,9 +105,11 @@ export class Uploader implements AsyncDisposable {
         aich: q.wantsAich ? share.ed2k?.aich : undefined
       })
     )
-    if (q.wantsSources === undefined) return
-    const sources = this.#deps.sourcesOf(q.hash)
-    if (sources.length > 0) this.#send(protocols.emule, emule.sources2, encodeSources(q.hash, sources, q.wantsSources))
+    const sources = q.wantsSources === undefined ? [] : this.#deps.sourcesOf(q.hash)
+    if (q.wantsSources === undefined || sources.length === 0) return 0
+    const list = encodeSources(q.hash, sources, q.wantsSources)
+    this.#send(protocols.emule, emule.sources2, list)
+    return list.length
   }
 
   /** The packets of before the multipacket. */
@@ -124,11 +126,13 @@ export class Uploader implements AsyncDisposable {
     const bare = new Uint8Array([...status.subarray(0, 16), ...status.subarray(17)])
     this.#send(protocols.edonkey, edonkey.status, bare)
   }
-  hashSetRequest(hash: Uint8Array): void {
+  /** @returns bytes that were sent: up to a megabyte for a question of 16 */
+  hashSetRequest(hash: Uint8Array): number {
     const share = this.#findOrTell(hash)
-    if (!share) return
+    if (!share) return 0
     const parts = share.ed2k?.parts ?? new Uint8Array()
     this.#send(protocols.edonkey, edonkey.hashSet, encodeHashSet(hash, parts.length > 16 ? parts : new Uint8Array()))
+    return parts.length
   }
 
   /** Which hashes the blocks of a part must have. One question at a time: others are refused. */
