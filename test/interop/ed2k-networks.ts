@@ -16,7 +16,7 @@ import { openEd2kServer } from '../../src/transfer/ed2k/server.node.ts'
 import { openEd2kServerLink, type ServerLinkStatus } from '../../src/transfer/ed2k/server-link.node.ts'
 import { openKad } from '../../src/transfer/kad/kad.node.ts'
 import { eventually, MemoryShare, seededBytes, shareIndex, TestGate } from '../kits/transfer-doubles.ts'
-import { ed2kOf } from './ed2k-digest.ts'
+import { ed2kOf, seededText } from './ed2k-digest.ts'
 
 /** Their file's. */
 const THEIR_SEED = 99
@@ -27,7 +27,8 @@ const base = { clock: systemClock, log }
 const named = { ...base, classOf: () => 'public' as const, checkAddress: async (host: string) => host }
 
 const [byServer, byKad, byLowId] = ['by server.bin', 'by kad.bin', 'by low id.bin'].map((name, i) => {
-  const content = seededBytes(Number(size), i + 1)
+  // The first one is text, and travels compressed.
+  const content = i === 0 ? seededText(Number(size), i + 1) : seededBytes(Number(size), i + 1)
   return new MemoryShare(content, { name, ed2k: ed2kOf(content) })
 }) as [MemoryShare, MemoryShare, MemoryShare]
 const identity = makeEd2kIdentity()
