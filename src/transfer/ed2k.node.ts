@@ -95,7 +95,7 @@ export function openEd2kOthers(
       if (!context.add(source)) void source[Symbol.asyncDispose]()
     }
   })
-  context.onDropped((source, code) => code === 'SOURCE_LIED' && swarm.ban(source))
+  context.onDropped((source, code) => code === 'SOURCE_LIED' && swarm.banWrong(source))
   return swarm
 }
 

@@ -86,7 +86,7 @@ async function feed(
       if (!context.add(source)) void source[Symbol.asyncDispose]()
     }
   })
-  context.onDropped((source, code) => code === 'SOURCE_LIED' && swarm.ban(source))
+  context.onDropped((source, code) => code === 'SOURCE_LIED' && swarm.banWrong(source))
   onSwarm(swarm)
   swarm.add(sources ?? [], 'found')
   if (!signal.aborted) await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve(), { once: true }))

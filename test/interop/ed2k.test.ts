@@ -124,7 +124,7 @@ async function fetchAll(source: Source, delivery: MemoryDelivery, hashes: Uint8A
   return Buffer.concat([...delivery.chunks.entries()].sort(([a], [b]) => a - b).map(([, bytes]) => bytes))
 }
 
-describe('amuled', { concurrency: 3 }, () => {
+describe('amuled', { concurrency: 4 }, () => {
   for (const mode of ['plain', 'obfuscated'] as const)
     test(`amuled fetches 20 MiB from us, ${mode}`, async t => {
       if (!hasAll(t, true)) return
@@ -141,7 +141,7 @@ describe('amuled', { concurrency: 3 }, () => {
     assert.ok(sent > 10 * MIB && sent < 15 * MIB, `${sent} bytes`)
   })
 
-  test('we fetch 10 MiB and an exact part from amuled, by link, with its part hashes', async t => {
+  test('we fetch 10 MiB and an exact part from amuled, by link, with its part hashes, and mend a part by its recovery data', async t => {
     if (!hasAll(t, false)) return
     await using stack = new AsyncDisposableStack()
     const folder = await tempFolder(stack)
@@ -171,7 +171,7 @@ describe('amuled', { concurrency: 3 }, () => {
     const plain = { host: '127.0.0.1', port: tcp }
     const obfuscated = { ...plain, userHash: await amuled.userHash(), crypt }
     for (const { name, content } of files) {
-      const { hash } = ed2kOf(content)
+      const { hash, aich } = ed2kOf(content)
       const link = formatEd2kLink({ name, size: content.length, hash })
       const plan = await within(
         LONG_MS,
@@ -182,8 +182,9 @@ describe('amuled', { concurrency: 3 }, () => {
       assert.ok(plan.hashes.algorithm === 'md4')
       const { of } = plan.hashes
       const first = Promise.withResolvers<Source>()
-      await using _ = ed2k.openSwarm({
+      await using swarm = ed2k.openSwarm({
         hash,
+        aich,
         size: content.length,
         chunkBytes: PART_BYTES,
         peers: [plain], // a busy amuled now and then breaks an obfuscated stream, always between two packets
@@ -193,9 +194,14 @@ describe('amuled', { concurrency: 3 }, () => {
       const delivery = new MemoryDelivery(plan.grid, { first: 0, count: plan.grid.count })
       const began = performance.now()
       const hashes = Buffer.concat(Array.from({ length: plan.grid.count }, (_, i) => of(i)))
-      const got = await fetchAll(await within(LONG_MS, 'a source', first.promise), delivery, hashes)
+      const source = await within(LONG_MS, 'a source', first.promise)
+      const got = await fetchAll(source, delivery, hashes)
       t.diagnostic(`${name}: ${((performance.now() - began) / 1000).toFixed(1)} s`)
       assert.ok(equalBytes(got, content), `${name} is another file`)
+      const part = content.slice(0, PART_BYTES)
+      part[500_000]! ^= 1
+      assert.equal(await within(LONG_MS, 'mending', swarm.mend(0, part, source)), true, 'amuled has recovery data, and sends a block anew')
+      assert.ok(equalBytes(part, content.subarray(0, PART_BYTES)))
     }
   })
 })

@@ -141,7 +141,7 @@ export class Ed2k implements TransferProtocol {
   }
 
   /** Looks for clients that have a file and connects to them; each comes as a source. Disposal ends the sources. */
-  openSwarm(request: SwarmRequest): AsyncDisposable & Pick<Swarm, 'add' | 'connected' | 'mend' | 'ban'> {
+  openSwarm(request: SwarmRequest): AsyncDisposable & Pick<Swarm, 'add' | 'connected' | 'mend' | 'banWrong'> {
     const { hash, size, chunkBytes, peers = [], trust = 'found', finders = [], aich, onSource } = request
     const grid: Grid = makeGrid(size, chunkBytes)
     const swarm = new Swarm({ ...this.#deps, hub: this.#hub, finders, aich, onSource }, hash, grid)

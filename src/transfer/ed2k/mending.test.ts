@@ -170,7 +170,7 @@ test('a source that the download has thrown out is not connected to again', asyn
     await client.next(0x54)
     client.send(0xe3, 0x55)
     await eventually('a source', () => sources.length === 1, LONG_MS)
-    if (banned) swarm.ban(sources[0]!)
+    if (banned) swarm.banWrong(sources[0]!)
     await sources[0]!.fetch(new MemoryDelivery(makeGrid(1000, PART_BYTES), { first: 0, count: 1 }), AbortSignal.abort()).catch(() => {})
     await sources[0]![Symbol.asyncDispose]()
     if (banned) swarm.add(peers, 'given')

@@ -22,6 +22,8 @@ export interface PartMenderDeps {
   root(): Uint8Array | undefined
   /** Clients that are connected. */
   sources(): Iterable<PeerSource>
+  /** This one sent too much that was wrong; it is dropped. */
+  onLiar(source: PeerSource): void
 }
 
 export class PartMender {
@@ -101,6 +103,8 @@ export class PartMender {
     const count = (this.#bad.get(source) ?? 0) + 1
     this.#bad.set(source, count)
     this.#deps.log.debug('blocks to mend a part were wrong, too', { source: source.key, blocks: wrong.length, count })
-    if (count >= MAX_BAD_CHUNKS) source.drop(new KithError('SOURCE_LIED', `sent ${count} times wrong blocks to mend a part`))
+    if (count < MAX_BAD_CHUNKS) return
+    this.#deps.onLiar(source)
+    source.drop(new KithError('SOURCE_LIED', `sent ${count} times wrong blocks to mend a part`))
   }
 }

@@ -63,7 +63,14 @@ export class Swarm implements AsyncDisposable {
     this.#grid = grid
     this.#learning = deps.hub.onSources(hash, peers => this.add(peers, 'found'))
     const { clock, log, aich } = deps
-    this.#mender = new PartMender({ clock, log, grid, root: () => aich ?? this.#agreed(), sources: () => this.#sources })
+    this.#mender = new PartMender({
+      clock,
+      log,
+      grid,
+      root: () => aich ?? this.#agreed(),
+      sources: () => this.#sources,
+      onLiar: source => void this.#banned.add(source)
+    })
     for (const finder of deps.finders) this.#track(this.#find(finder))
   }
 
@@ -82,9 +89,9 @@ export class Swarm implements AsyncDisposable {
     }
   }
 
-  /** This source is out for good, under whatever other name its address is found. */
-  ban(source: Source): void {
-    this.#banned.add(source)
+  /** The download threw this source out for what it sent: its address is not used again. One whose connection broke may only be tried again. */
+  banWrong(source: Source): void {
+    if (source.ended !== true) this.#banned.add(source)
   }
 
   /**
