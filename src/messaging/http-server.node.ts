@@ -95,6 +95,7 @@ const PENALTY: ReadonlyMap<string, Penalty> = new Map([
   ['TOO_DEEP', 'low'],
   ['MALFORMED', 'mid'],
   ['INVALID_SIGNATURE', 'mid'],
+  ['DECRYPTION_FAILED', 'mid'],
   ['TOO_LARGE', 'mid'],
   ['PEER_TIMEOUT', 'mid']
 ])
@@ -128,10 +129,15 @@ class Routes {
   }
 
   #fail(request: IncomingMessage, response: ServerResponse, address: string, error: unknown): void {
-    const penalty = PENALTY.get(codeOf(error))
-    if (penalty) this.#deps.penalise(rateKeyOf(address), penalty, codeOf(error))
+    this.#blame(address, codeOf(error))
     if (!(error instanceof KithError)) this.#deps.log.error('a request could not be handled', { error })
     refuse(request, response, error)
+  }
+
+  /** Whoever brought it, not the peer in whose session it was put. */
+  #blame(address: string, code: string): void {
+    const penalty = PENALTY.get(code)
+    if (penalty) this.#deps.penalise(rateKeyOf(address), penalty, code)
   }
 
   async #route(request: IncomingMessage, response: ServerResponse, address: string): Promise<void> {
@@ -180,6 +186,7 @@ class Routes {
     if (/100-continue/i.test(request.headers.expect ?? '')) response.writeContinue()
     const body = await readBody(request, this.#budget, this.#bodyMs)
     const { verification, reply, refusal } = await this.#handle(body, link, address)
+    if (refusal) this.#blame(address, refusal.code)
     if (refusal) return refuse(request, response, new KithError(refusal.code, refusal.message), reply)
     const told = { status: 'received', entity_id: this.#deps.self.entityId, verification }
     answer(response, 200, withReply(told, reply))

@@ -3,16 +3,20 @@ import assert from 'node:assert/strict'
 import { connect, type Socket } from 'node:net'
 import test from 'node:test'
 import { randomBytes } from '#crypto'
-import { MemoryNetwork, note, selfOf, type TestPeer, tempFolder } from '../../test/kits/messaging.ts'
+import { MemoryNetwork, NETWORK, note, selfOf, type TestPeer, tempFolder } from '../../test/kits/messaging.ts'
 import { eventually } from '../../test/kits/transfer-doubles.ts'
 import { systemClock } from '../base/clock.ts'
 import { hasCode } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
 import { temporaryTlsIdentity } from '../platform/x509.node.ts'
+import { openSessions } from '../session/sessions.ts'
 import { messageTime, type SecureMessage, writeSecureMessage } from '../wire/secure-message.ts'
+import { type Guard, openGuard } from './guard.ts'
 import { signedAuthorization } from './http-authority.ts'
 import { askPublicKey, openHttpLink } from './http-client.node.ts'
 import { type MessageHttp, type MessageHttpOptions, openMessageHttp } from './http-server.node.ts'
+import type { MessageLink } from './link.ts'
+import { sessionChannels } from './session-channel.ts'
 import { newUuid } from './uuid.ts'
 
 const TOKEN = 'secret-token'
@@ -26,9 +30,9 @@ interface Server extends AsyncDisposable {
 }
 
 /** A messenger that only listens: it has no way to connect to anybody. */
-async function openServer(folder: string, options: MessageHttpOptions = {}): Promise<Server> {
+async function openServer(folder: string, options: MessageHttpOptions = {}, guard: Guard = openGuard): Promise<Server> {
   await using stack = new AsyncDisposableStack()
-  const peer = stack.use(await new MemoryNetwork().open(folder, 'server'))
+  const peer = stack.use(await new MemoryNetwork().open(folder, 'server', { guard }))
   const [penalties, granted, banned] = [[] as string[], new Set<string>(), new Set<string>()]
   const http = stack.use(
     await openMessageHttp(
@@ -91,6 +95,66 @@ test('a peer of which only the URL is known is greeted, messaged, and answers al
   const { id } = await server.peer.messenger.send({ to: client.id, type: 'agent_message', body: note('back') })
   await eventually('answered', () => server.peer.messenger.sent(id)?.state === 'delivered')
   assert.deepEqual(client.messenger.inbox()[0]?.body, note('back'))
+})
+
+test('what a peer sends over HTTP counts against its share of frames and bytes as over a stream; beyond that it waits (threats T1)', async () => {
+  using folder = tempFolder()
+  const share = { frames: 0, bytes: 0, left: 400_000 }
+  const guard: Guard = {
+    admit: ({ entityId }, type, bytes) => {
+      if (entityId === undefined || type !== undefined || bytes === 0) return undefined
+      if (share.left < bytes) return 'RATE_LIMITED'
+      share.frames++
+      share.bytes += bytes
+      share.left -= bytes
+      return undefined
+    },
+    report: () => {}
+  }
+  await using server = await openServer(folder.path, {}, guard)
+  await using client = await openClient(folder.path, server.http)
+  const body = note('x'.repeat(10_000))
+  const all = await Promise.all([...Array(60)].map(() => client.messenger.send({ to: server.peer.id, type: 'agent_message', body })))
+  await eventually('some were refused', () => share.left < 20_000)
+  const got = server.peer.messenger.inbox().length
+  assert.ok(got < 40 && share.frames >= got && share.bytes > got * 10_000, `${got} messages for ${share.bytes} bytes`)
+  share.left = Number.POSITIVE_INFINITY
+  client.messenger.wake(server.peer.id)
+  await eventually('the rest comes later', () => all.every(m => client.messenger.sent(m.id)?.state === 'delivered'), 20_000)
+})
+
+/** A client that names no link: its session is known by its id. */
+function plainLink(http: MessageHttp): MessageLink {
+  const arrived: Uint8Array[] = []
+  return {
+    ...{ via: 'http', peerId: undefined, address: undefined, closed: new AbortController().signal },
+    next: () => Promise.resolve(arrived.shift()),
+    send: async frame => {
+      const { reply = [] } = (await (await post(http, frame)).json()) as { readonly reply?: readonly unknown[] }
+      for (const f of reply) arrived.push(Buffer.from(JSON.stringify(f)))
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve()
+  }
+}
+
+test('junk that is put into the session of a peer is blamed on the address that brought it, and leaves the session as it was', async () => {
+  using folder = tempFolder()
+  const blamed: string[] = []
+  await using server = await openServer(
+    folder.path,
+    {},
+    { admit: () => undefined, report: (who, code) => void blamed.push(`${code} ${who.entityId}`) }
+  )
+  const self = await selfOf('client')
+  using sessions = openSessions({ clock: systemClock, random: randomBytes, self, network: NETWORK })
+  const signal = AbortSignal.timeout(5000)
+  const channel = await sessionChannels(sessions).connect(plainLink(server.http), server.peer.id, signal)
+  const { frame } = await channel.seal('ping', Buffer.from(JSON.stringify({ message_id: newUuid() })))
+  const honest = JSON.parse(Buffer.from(frame).toString()) as object
+  const junk = { ...honest, payload: { encrypted: true, data: Buffer.alloc(64).toString('base64') } }
+  assert.deepEqual(await codeIn(await post(server.http, JSON.stringify(junk))), [400, 'DECRYPTION_FAILED'])
+  assert.deepEqual([server.penalties, blamed], [['mid DECRYPTION_FAILED'], []])
+  assert.equal((await post(server.http, frame)).status, 200)
 })
 
 test('another TLS key than the pinned one is not talked to (threats CO21)', async () => {

@@ -79,6 +79,7 @@ export class OpenMessenger implements Messenger {
     const { channels, opener, carrier } = deps
     this.#singles = new Singles({
       ...{ clock, log, random: deps.random, self: deps.self, guard, inbox, outbox, nonces: store.nonces, carrier },
+      hasReceived: (from, id) => store.hasReceived(from, id),
       sayReceived: (to, ids) => this.#delivery.sendNow(to, 'ack', { ranges: [], refused: [], message_ids: ids })
     })
     this.#delivery = new Delivery(

@@ -59,7 +59,7 @@ export class PeerGuard implements Guard {
     const subjects = subjectsOf(from)
     for (const subject of subjects) if (this.#deps.scores.isBanned(subject)) return 'BANNED'
     // What came over HTTP or sealed is asked about only here, once its sender is proved.
-    if (type !== undefined) return this.#admitType(from, type) ?? this.#admitBytes(from, bytes)
+    if (type !== undefined) return this.#admitType(from, type) ?? (type === 'ack' ? undefined : this.#admitBytes(from, bytes))
     const name = nameOf(subjects[0]!)
     const isFree =
       from.entityId === undefined ? this.#strangers.tryTake(name) : this.#frames.tryTake(name) && this.#bytes.tryTake(name, bytes)

@@ -144,7 +144,7 @@ export class PeerLink {
     failpoint('frame:received')
     this.#heardAt = clock.monotonic()
     figures.bytesIn += frame.length
-    // Who carries frames of anybody has its own limits, and what comes over it is not yet the peer's.
+    // What comes over a link that carries frames of anybody is not yet the peer's: it is counted when it is opened.
     const refused = this.link.settled ? undefined : guard.admit(this.#origin, undefined, frame.length)
     if (refused === undefined) return this.#pipeline.push(frame)
     this.end(new KithError('RATE_LIMITED', 'the peer sends too much', { code: refused }))
@@ -153,7 +153,12 @@ export class PeerLink {
   #opened(frame: Uint8Array, opened: readonly OpenedFrame[]): Promise<void> | undefined {
     if (this.ended) return undefined
     this.#deps.failpoint('frame:opened')
-    if (this.link.settled) this.#answerWhenSettled(frame, opened)
+    if (this.link.settled) {
+      this.#answerWhenSettled(frame, opened)
+      // Who carries frames of anybody: only now it is proved that this one is the peer's, and counts against its share.
+      const refused = this.#deps.guard.admit(this.#origin, undefined, frame.length)
+      if (refused !== undefined) return this.#refuseAll(frame, opened, refused)
+    }
     let room: Promise<void> | undefined
     for (const message of opened) room = this.#dispatch(message, frame.length) ?? room
     return room
@@ -174,8 +179,8 @@ export class PeerLink {
 
   #bad(error: unknown, frame?: Uint8Array): void {
     const code = codeOf(error)
+    // Who brought it is not known here: the server blames the address that did.
     if (frame && this.link.settled) {
-      this.#deps.guard.report({ entityId: undefined, peerId: undefined, address: this.link.address }, code)
       this.link.settled(frame, { code, message: textOf(error) })
       return
     }
@@ -252,6 +257,12 @@ export class PeerLink {
     if (error !== undefined) return this.#refuse(sequence, codeOf(error) === 'DISK_FULL' ? 'DISK_FULL' : 'INTERNAL')
     this.#answer(sequence)
     this.#sender.settle(sequence)
+  }
+  /** More than the peer's share. Its acknowledgements are lost with the rest: what they were for is sent again. */
+  #refuseAll(frame: Uint8Array, opened: readonly OpenedFrame[], code: string): undefined {
+    for (const { type, sequence } of opened) if (type !== 'ack') this.#refuse(sequence, code)
+    this.link.settled?.(frame, { code, message: 'the peer sends too much' })
+    return undefined
   }
   #refuse(sequence: number, code: string): undefined {
     this.#answer(sequence, { code, message: 'the message was refused' })

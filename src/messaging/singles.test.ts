@@ -70,6 +70,17 @@ test('who repeats what a peer sent over HTTP does not use up what that peer may 
     assert.equal(book.scores.view({ entityId }).score, 0)
   }))
 
+test('who hands in sealed messages of a peer again and again does not use up its share either', () =>
+  withPeer(async (peer, book) => {
+    const { entityId } = await selfOf('honest')
+    const kept = await written('honest', peer.id, 'wake_up', {})
+    const codes = new Set<string>()
+    for (let i = 0; i < FREE_REFUSALS + 100; i++) codes.add(await receive(peer, kept, { via: 'sealed' }))
+    assert.deepEqual([...codes], ['taken'])
+    assert.equal(book.scores.view({ entityId }).score, 0)
+    assert.equal(peer.messenger.inbox().length, 1)
+  }))
+
 test('who sends what is refused and fetches no answers leaves room for the messages of the user', () =>
   withPeer(async peer => {
     const most = MAX_WAITING_PER_PEER / 10

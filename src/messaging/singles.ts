@@ -34,6 +34,8 @@ export interface SinglesDeps extends SingleMessageDeps {
   readonly inbox: Inbox
   readonly outbox: Outbox
   readonly nonces: NonceStore
+  /** Whether a message was received before. */
+  readonly hasReceived: (from: EntityId, id: string) => boolean
   readonly carrier: SealedCarrier | undefined
   /** Tells on a link that messages are durable here. @returns whether there was one */
   readonly sayReceived: (to: EntityId, ids: readonly string[]) => Promise<boolean>
@@ -72,10 +74,15 @@ export class Singles {
     const message = await readSingleMessage(this.#deps, bytes, via)
     // What somebody repeats of a sender must not count against that sender.
     if (via === 'http') this.#replays.check(message.from, message.nonce, message.sentAt)
+    // Nor when whoever carries sealed messages hands one in again: it has its effect already.
+    const isRepeated = message.messageId !== undefined && this.#deps.hasReceived(message.from, message.messageId)
     const origin = { entityId: message.from, peerId: undefined, address }
-    admit(guard.admit(origin, message.type, bytes.length))
+    if (!isRepeated) {
+      admit(guard.admit(origin, undefined, bytes.length))
+      admit(guard.admit(origin, message.type, bytes.length))
+    }
     if (message.type === 'ack') return outbox.receipt(message.from, readAck(message.body).receipts)
-    await this.#store(message, bytes.length, via)
+    if (!isRepeated || via === 'http') await this.#store(message, bytes.length, via)
     if (via === 'sealed' && message.messageId !== undefined) this.#confirm(message.from, message.messageId)
   }
 
