@@ -13,11 +13,11 @@ import { Alarm } from './alarm.ts'
 import type { Channel, Channels } from './channel.ts'
 import type { ChunkReceiver } from './chunk-receiver.ts'
 import type { Failpoint } from './failpoints.ts'
+import { Greetings } from './greetings.ts'
 import type { Guard } from './guard.ts'
 import type { Inbox } from './inbox.ts'
 import { CROSSING_MS, HANDSHAKE_MS, MAX_LINKS, MAX_OPENING, MAX_PEER_FIGURES, RETRY_MAX_MS, RETRY_MS } from './limits.ts'
 import type { LinkOpener, MessageLink } from './link.ts'
-import { originKey } from './origin-key.ts'
 import type { Outbox } from './outbox.ts'
 import { Peer } from './peer.ts'
 import { PeerFigures, type PeerStats } from './peer-figures.ts'
@@ -29,9 +29,6 @@ import type { EntityId, MessengerEvents } from './types.ts'
 
 /** Messages read from disk at a time for a carrier. */
 const CARRY_BATCH = 16
-/** Links of others that are being greeted at a time: in all, and from one place, so that nobody's silence takes the places of all. */
-const MAX_ACCEPTING = 4 * MAX_OPENING
-const MAX_ACCEPTING_PER_ORIGIN = MAX_OPENING / 4
 const RETRY = { firstMs: RETRY_MS, maxMs: RETRY_MAX_MS, jitter: 0.5 }
 
 export interface DeliveryDeps {
@@ -61,8 +58,8 @@ export class Delivery implements AsyncDisposable {
   readonly #closing = new AbortController()
   readonly #tasks = new Set<Promise<unknown>>()
   #opening = 0
-  /** Links of others that are being greeted, by where they come from. */
-  readonly #accepting = new Map<string, number>()
+  /** Links of others. */
+  readonly #greetings = new Greetings()
 
   constructor(deps: DeliveryDeps, self: EntityId) {
     this.#deps = deps
@@ -116,23 +113,18 @@ export class Delivery implements AsyncDisposable {
 
   /** Serves a link that somebody else has opened, until it ends. Never rejects. */
   async accept(link: MessageLink): Promise<void> {
-    const origin = originKey(link)
-    const ofOrigin = this.#accepting.get(origin) ?? 0
-    const accepting = [...this.#accepting.values()].reduce((a, b) => a + b, 0)
-    if (accepting >= MAX_ACCEPTING || ofOrigin >= MAX_ACCEPTING_PER_ORIGIN || this.#closing.signal.aborted)
-      return link[Symbol.asyncDispose]()
-    this.#accepting.set(origin, ofOrigin + 1)
+    const greeting = this.#closing.signal.aborted ? undefined : this.#greetings.begin(link)
+    if (!greeting) return link[Symbol.asyncDispose]()
     this.#deps.failpoint('link:accepted')
     let channel: Channel | undefined
     try {
       channel = await this.#greet(signal => this.#deps.channels.accept(link, signal))
     } catch (cause) {
-      this.#deps.guard.report({ entityId: undefined, peerId: link.peerId, address: link.address }, codeOf(cause))
-      this.#deps.log.debug('greeting failed', { peer: link.peerId, code: codeOf(cause), cause })
+      const code = greeting.isDisplaced ? 'LINK_REPLACED' : codeOf(cause)
+      this.#deps.guard.report({ entityId: undefined, peerId: link.peerId, address: link.address }, code)
+      this.#deps.log.debug('greeting failed', { peer: link.peerId, code, cause })
     } finally {
-      const left = this.#accepting.get(origin)! - 1
-      if (left > 0) this.#accepting.set(origin, left)
-      else this.#accepting.delete(origin)
+      greeting[Symbol.dispose]()
     }
     if (!channel) return link[Symbol.asyncDispose]()
     await this.#adopt(this.#peer(channel.peer), link, channel, false)
@@ -248,8 +240,15 @@ export class Delivery implements AsyncDisposable {
       () => late.abort(new KithError('PEER_TIMEOUT', 'the handshake took too long')),
       () => {}
     )
-    const gone = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
-    return Promise.race([greet(signal), gone]).finally(() => done.abort())
+    // A listener keeps such a joined signal alive for as long as the messenger is: it goes with the greeting.
+    const gone = Promise.withResolvers<never>()
+    const onAbort = (): void => gone.reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+    return Promise.race([greet(signal), gone.promise]).finally(() => {
+      done.abort()
+      signal.removeEventListener('abort', onAbort)
+    })
   }
 
   /** Takes a link as the one of its peer, or not; serves it until it ends. */
@@ -262,6 +261,7 @@ export class Delivery implements AsyncDisposable {
       await link[Symbol.asyncDispose]()
       return this.#forget(peer)
     }
+    this.#deps.opener.identify?.(link, peer.id)
     const isNew = peer.link === undefined
     peer.link?.end(new KithError('LINK_REPLACED', 'the peer has opened another link'))
     peer.opening?.abort(new KithError('LINK_REPLACED', 'the peer has opened a link'))

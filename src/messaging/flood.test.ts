@@ -1,5 +1,6 @@
 /** One peer sends junk beside an honest one: it is off within twenty frames, stays off, and nobody else notices (threats T1). */
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import test from 'node:test'
 import { randomBytes } from '#crypto'
 import { MemoryNetwork, NETWORK, note, selfOf, tempFolder } from '../../test/kits/messaging.ts'
@@ -8,6 +9,7 @@ import { systemClock } from '../base/clock.ts'
 import { silentLogger } from '../base/log.ts'
 import { openSessions } from '../session/sessions.ts'
 import { openPeerBook } from '../trust/peer-book.node.ts'
+import { MAX_ACCEPTING } from './limits.ts'
 import type { MessageLink } from './link.ts'
 import { memoryLinkPair } from './link-memory.ts'
 import { openLinkPool } from './link-pool.ts'
@@ -112,4 +114,45 @@ test('silent links from one place do not keep others out, under however many nam
   }
   const { id } = await honest.messenger.send({ to: victim.id, type: 'agent_message', body: note('hello') })
   await eventually('delivered', () => honest.messenger.sent(id)?.state === 'delivered')
+})
+
+test('silent links from whole networks do not keep others out, and cost an honest peer that has to make room nothing (threats HS3)', async () => {
+  using folder = tempFolder()
+  await using book = openPeerBook({ clock: systemClock, log: silentLogger }, `${folder.path}/peers.db`)
+  const guard = new PeerGuard({ clock: systemClock, scores: book.scores, isTrusted: () => false })
+  const net = new MemoryNetwork()
+  await using victim = await net.open(folder.path, 'victim', { guard })
+  await using honest = await net.open(folder.path, 'honest')
+  const silent = (address: string): MessageLink => {
+    const [, theirs] = memoryLinkPair({ peerId: 'victim' }, { peerId: `at ${address}`, address })
+    void victim.messenger.accept(theirs)
+    return theirs
+  }
+  const patient = silent('9.9.9.9')
+  const flood = Array.from({ length: 2 * MAX_ACCEPTING }, (_, i) => silent(`8.8.${i % 4}.${i >> 2}`))
+  assert.equal(patient.closed.aborted, false, 'the networks that come in numbers make room among themselves')
+  assert.equal(flood.filter(l => !l.closed.aborted).length, MAX_ACCEPTING - 1)
+  const { id } = await honest.messenger.send({ to: victim.id, type: 'agent_message', body: note('hello') })
+  await eventually('delivered', () => honest.messenger.sent(id)?.state === 'delivered')
+  await eventually('ended', () => flood.filter(l => l.closed.aborted).length > MAX_ACCEPTING)
+  assert.equal(book.scores.view({ addressKey: 'peer at 8.8.0.0' }).score, 0)
+})
+
+test('greeting leaves no listeners behind', async t => {
+  using folder = tempFolder()
+  const net = new MemoryNetwork()
+  await using victim = await net.open(folder.path, 'victim')
+  await using honest = await net.open(folder.path, 'honest')
+  const any = t.mock.method(AbortSignal, 'any')
+  const { id } = await honest.messenger.send({ to: victim.id, type: 'agent_message', body: note('hello') })
+  await eventually('delivered', () => honest.messenger.sent(id)?.state === 'delivered')
+  for (let i = 0; i < 5; i++) {
+    const [ours, theirs] = memoryLinkPair({ peerId: 'victim' }, { peerId: `peer ${i}`, address: `192.0.2.${i}` })
+    const served = victim.messenger.accept(theirs)
+    await ours[Symbol.asyncDispose]()
+    await served
+  }
+  const joined = any.mock.calls.flatMap(c => (c.result ? [c.result] : []))
+  assert.ok(joined.length >= 7)
+  for (const signal of joined) assert.equal(getEventListeners(signal, 'abort').length, 0)
 })

@@ -5,12 +5,14 @@
  */
 import { ed25519Verify } from '#crypto'
 import type { Clock } from '../base/clock.ts'
+import { mostCrowded } from '../base/crowding.ts'
 import { KithError } from '../base/errors.ts'
 import { rateKeyOf } from '../net/address-scope.ts'
 import type { ReceivedSecureMessage } from '../wire/secure-message.ts'
 import { HttpLink } from './http-link.ts'
 import { MAX_HTTP_LINKS, MAX_HTTP_LINKS_PER_ADDRESS } from './limits.ts'
 import type { MessageLink } from './link.ts'
+import { originNetwork } from './origin-key.ts'
 import type { StrangerChecks } from './stranger-checks.ts'
 
 export interface HttpLinksDeps {
@@ -41,7 +43,7 @@ export class HttpLinks implements AsyncDisposable {
   /**
    * The link a message belongs to, opened by a handshake.
    * @param name what the client calls its link, if it does
-   * @throws SESSION_EXPIRED, INVALID_SIGNATURE, RATE_LIMITED, QUEUE_FULL (too many links)
+   * @throws SESSION_EXPIRED, INVALID_SIGNATURE, RATE_LIMITED
    */
   async linkFor(message: ReceivedSecureMessage, name: string | undefined, address: string): Promise<HttpLink> {
     const key = name === undefined ? `session ${message.sessionId}` : `name ${name}`
@@ -72,13 +74,13 @@ export class HttpLinks implements AsyncDisposable {
     return link
   }
 
-  /** Threats CO16: idle links go first; who has many makes room among its own. */
+  /** Threats CO16: idle links go first; then who has many makes room among its own, by address and by network. */
   #makeRoom(addressKey: string): void {
     for (const link of this.#links.values()) if (link.isIdle) void link[Symbol.asyncDispose]()
-    const own = [...this.#links.values()].filter(l => rateKeyOf(l.address) === addressKey)
-    if (own.length >= MAX_HTTP_LINKS_PER_ADDRESS) {
-      void own.reduce((a, b) => (a.lastUsed <= b.lastUsed ? a : b))[Symbol.asyncDispose]()
-    } else if (this.#links.size >= MAX_HTTP_LINKS) throw new KithError('QUEUE_FULL', 'too many sessions: come back later')
+    const all = [...this.#links.values()].sort((a, b) => a.lastUsed - b.lastUsed)
+    const own = all.filter(l => rateKeyOf(l.address) === addressKey)
+    if (own.length >= MAX_HTTP_LINKS_PER_ADDRESS) void own[0]![Symbol.asyncDispose]()
+    else if (all.length >= MAX_HTTP_LINKS) void mostCrowded(all, originNetwork)?.oldest[Symbol.asyncDispose]()
   }
 }
 

@@ -61,6 +61,9 @@ export const PUT_OFF_MS = 5_000
 export const MAX_LINKS = 300
 /** Links that are being opened or greeted at a time. */
 export const MAX_OPENING = 32
+/** Links of others that are being greeted at a time: in all, and from one address. */
+export const MAX_ACCEPTING = 128
+export const MAX_ACCEPTING_PER_ORIGIN = 8
 /** A handshake, from the first byte to the session (threats CO1). */
 export const HANDSHAKE_MS = 10_000
 /** A link that is opened from both sides within this time is one too many: the side with the smaller id keeps its own (threats CO19). */

@@ -93,6 +93,19 @@ test('three links to a peer, and so many in all: who is idle makes room, who is 
   assert.equal(await pool.admit(memoryLinkPair({ peerId: 'x' }, { peerId: 'y' })[0]), undefined)
 })
 
+test('when all links are taken one of the network that has most makes room, not one of somebody else (threats CO16)', async () => {
+  const { clock, pool } = setUp({ maxLinks: 40 })
+  await using _ = pool
+  const arrive = (address: string): Promise<MessageLink | undefined> => {
+    clock.go(1)
+    return pool.admit(memoryLinkPair({ peerId: 'x', address }, { peerId: 'y' })[0])
+  }
+  const honest = await arrive('9.9.9.9')
+  for (let i = 0; i < 200; i++) await arrive(`8.8.${i % 5}.${i}`)
+  assert.deepEqual([pool.size, honest?.closed.aborted], [40, false])
+  assert.ok(await arrive('9.9.8.8'))
+})
+
 test('no more than a quarter of all links leads into one network of others', async () => {
   const { state, pool } = setUp({ maxLinks: 40 })
   await using _ = pool

@@ -4,11 +4,13 @@
  */
 import { CircuitBreaker, type CircuitState } from '../base/circuit-breaker.ts'
 import type { Clock } from '../base/clock.ts'
+import { mostCrowded } from '../base/crowding.ts'
 import { KithError } from '../base/errors.ts'
 import { networkOf, scopeOfIp } from '../net/address-scope.ts'
 import type { Guard } from './guard.ts'
 import * as limits from './limits.ts'
 import type { LinkOpener, MessageLink } from './link.ts'
+import { originNetwork } from './origin-key.ts'
 import { PooledLink } from './pooled-link.ts'
 import type { EntityId } from './types.ts'
 
@@ -150,7 +152,9 @@ export class LinkPool implements LinkOpener, AsyncDisposable {
       throw new KithError('TOO_MANY_LINKS', 'there are enough links to this peer already', { to })
     }
     if (this.#links.size + this.#opening < maxLinks) return
-    const [victim] = [...this.#links].filter(l => this.#isIdle(l, 0)).sort((a, b) => a.usedAt - b.usedAt)
+    // Of the network that has most, so that who has many addresses takes no links from others.
+    const idle = [...this.#links].filter(l => this.#isIdle(l, 0)).sort((a, b) => a.usedAt - b.usedAt)
+    const victim = mostCrowded(idle, l => (l.openedByUs ? `peer ${l.entityId}` : originNetwork(l)))?.oldest
     if (!victim) throw new KithError('TOO_MANY_LINKS', `there are ${maxLinks} links already`, {}, { hint: 'try again later' })
     this.#links.delete(victim)
     void victim[Symbol.asyncDispose]()

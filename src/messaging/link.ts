@@ -26,6 +26,8 @@ export interface MessageLink extends AsyncDisposable {
 export interface LinkOpener {
   /** Opens a link to an entity. @throws PEER_UNREACHABLE, UNKNOWN_PEER (no address is known for it) */
   open(to: EntityId, signal: AbortSignal): Promise<MessageLink>
+  /** Told who is at the other end of a link that somebody else has opened, once that is proved. */
+  identify?(link: MessageLink, entityId: EntityId): void
 }
 
 /** Brings sealed messages on when no link to the recipient can be opened: hops and mailboxes. */

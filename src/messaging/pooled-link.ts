@@ -13,6 +13,7 @@ export class PooledLink implements MessageLink {
   readonly #clock: Pick<Clock, 'monotonic'>
   /** Undefined until the handshake is over. */
   entityId: EntityId | undefined
+  readonly openedByUs: boolean
   /** Monotonic ms. */
   usedAt: number
   readonly settled?: NonNullable<MessageLink['settled']>
@@ -21,6 +22,7 @@ export class PooledLink implements MessageLink {
     this.#link = link
     this.#clock = clock
     this.entityId = entityId
+    this.openedByUs = entityId !== undefined
     this.usedAt = clock.monotonic()
     if (link.settled) this.settled = (frame, refusal) => link.settled?.(frame, refusal)
   }

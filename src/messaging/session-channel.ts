@@ -7,7 +7,7 @@ import { readPayload } from '../wire/payloads.ts'
 import { type ReceivedSecureMessage, readSecureMessage } from '../wire/secure-message.ts'
 import type { Channel, Channels, OpenedFrame, SealedFrame } from './channel.ts'
 import type { MessageLink } from './link.ts'
-import { originKey } from './origin-key.ts'
+import { originKey, originNetwork } from './origin-key.ts'
 import type { EntityId } from './types.ts'
 
 export function sessionChannels(sessions: Sessions): Channels {
@@ -34,9 +34,9 @@ async function connect(sessions: Sessions, link: MessageLink, to: EntityId, sign
 }
 
 async function accept(sessions: Sessions, link: MessageLink, signal: AbortSignal): Promise<Channel> {
-  const key = originKey(link)
+  const from = { key: originKey(link), network: originNetwork(link), peerId: link.peerId }
   await judged(link, await next(link, signal, 'handshake'), async m => {
-    const answer = await sessions.onHandshake(m, { key, peerId: link.peerId }).catch(error => refused(sessions, link, m, error))
+    const answer = await sessions.onHandshake(m, from).catch(error => refused(sessions, link, m, error))
     // Both sides greet at the same time: ours goes on, on a link of its own.
     if (!answer) throw new KithError('LINK_REPLACED', 'our own handshake goes on')
     await link.send(answer)

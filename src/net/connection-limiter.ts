@@ -4,8 +4,14 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
-import { rateKeyOf, scopeOfIp } from './address-scope.ts'
-import { INBOUND_PER_SECOND, MAX_CONNECTIONS_LOOPBACK, MAX_CONNECTIONS_PER_IP, MAX_RATED_ADDRESSES } from './limits.ts'
+import { networkOf, rateKeyOf, scopeOfIp } from './address-scope.ts'
+import {
+  INBOUND_PER_SECOND,
+  MAX_CONNECTIONS_LOOPBACK,
+  MAX_CONNECTIONS_PER_IP,
+  MAX_CONNECTIONS_PER_NETWORK,
+  MAX_RATED_ADDRESSES
+} from './limits.ts'
 
 export interface ConnectionLimits {
   /** Inbound connections from one address at a time. */
@@ -33,7 +39,7 @@ export class ConnectionLimiter {
     this.#limits = { ...connectionLimitDefaults, ...limits }
   }
 
-  /** Addresses with open connections; for tests of leaks. */
+  /** Addresses and networks with open connections; for tests of leaks. */
   get size(): number {
     return this.#open.size
   }
@@ -43,17 +49,23 @@ export class ConnectionLimiter {
     const key = rateKeyOf(ip)
     const isLoopback = scopeOfIp(ip) === 'loopback'
     if (!isLoopback && !this.#rate(key).tryTake()) return undefined
-    const open = this.#open.get(key) ?? 0
-    if (open >= (isLoopback ? this.#limits.loopback : this.#limits.perIp)) return undefined
-    this.#open.set(key, open + 1)
-    let held = true
+    // Local networks are not somebody else's.
+    const network = scopeOfIp(ip) === 'public' ? `network ${networkOf(ip)}` : undefined
+    const most = isLoopback ? this.#limits.loopback : this.#limits.perIp
+    if (this.#held(key) >= most || (network !== undefined && this.#held(network) >= MAX_CONNECTIONS_PER_NETWORK)) return undefined
+    const held = network === undefined ? [key] : [key, network]
+    for (const name of held) this.#open.set(name, this.#held(name) + 1)
     return () => {
-      if (!held) return
-      held = false
-      const left = this.#open.get(key)! - 1
-      if (left === 0) this.#open.delete(key)
-      else this.#open.set(key, left)
+      for (const name of held.splice(0)) {
+        const left = this.#held(name) - 1
+        if (left === 0) this.#open.delete(name)
+        else this.#open.set(name, left)
+      }
     }
+  }
+
+  #held(name: string): number {
+    return this.#open.get(name) ?? 0
   }
 
   #rate(key: string): TokenBucket {

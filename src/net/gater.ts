@@ -2,6 +2,7 @@
 import type { Connection, ConnectionGater, PeerId } from '@libp2p/interface'
 import { parseAddress } from './address-scope.ts'
 import type { ConnectionLimiter } from './connection-limiter.ts'
+import type { InboundPlaces } from './inbound-places.ts'
 import { MAX_RELAYED_CONNECTIONS } from './limits.ts'
 import type { RelayServer } from './relay-server.ts'
 import type { ScopeGate } from './scope-gate.ts'
@@ -9,12 +10,13 @@ import type { ScopeGate } from './scope-gate.ts'
 export interface GaterDeps {
   readonly gate: ScopeGate
   readonly limiter: ConnectionLimiter
+  readonly places: InboundPlaces
   readonly relayServer: RelayServer | undefined
   /** Live connections of a peer. */
   readonly connectionsOf: (peer: PeerId) => readonly Connection[]
 }
 
-export function makeGater({ gate, limiter, relayServer, connectionsOf }: GaterDeps): ConnectionGater {
+export function makeGater({ gate, limiter, places, relayServer, connectionsOf }: GaterDeps): ConnectionGater {
   let relayed = 0
   /** The relay's own connection has its place by address; what comes through it is counted by itself. */
   const admitRelayed = (): (() => void) | undefined => {
@@ -30,6 +32,10 @@ export function makeGater({ gate, limiter, relayServer, connectionsOf }: GaterDe
       const release = from && (from.relay === undefined ? limiter.admit(from.host) : admitRelayed())
       if (!release) return true
       connection.addEventListener('close', release, { once: true })
+      return !places.take(connection)
+    },
+    denyInboundUpgradedConnection: (_peer, connection) => {
+      places.upgraded(connection)
       return false
     },
     denyInboundRelayReservation: peer => relayServer?.refusesReservation(peer, connectionsOf(peer)) ?? true,

@@ -16,6 +16,7 @@ import { BoundedDatastore } from './bounded-datastore.ts'
 import { ConnectionLimiter, type ConnectionLimits } from './connection-limiter.ts'
 import { makeGater } from './gater.ts'
 import { Host, type HostServices } from './host.ts'
+import { InboundPlaces } from './inbound-places.ts'
 import {
   HANDSHAKE_TIMEOUT_MS,
   MAX_ADDRESSES_PER_PEER,
@@ -121,13 +122,14 @@ async function createLibp2p<S extends HostServices>(
       relays.transport()
     ])
   const maxConnections = options.maxConnections ?? MAX_CONNECTIONS
-  const maxSockets = maxConnections + MAX_PENDING_CONNECTIONS
+  const maxSockets = maxConnections + 2 * MAX_PENDING_CONNECTIONS
   const privateKey = keys.privateKeyFromRaw(await withPublicKey(deps.peerPrivateKey))
   let created: Libp2p | undefined
   const self = privateKey.publicKey.toCID().toString()
   const isConnected = (key: string): boolean =>
     key.endsWith(self) || (created?.getPeers().some(p => key.endsWith(p.toCID().toString())) ?? false)
   const limiter = new ConnectionLimiter(deps, options)
+  const places = new InboundPlaces({ connections: () => created?.getConnections() ?? [], maxConnections })
   const relayServer = options.relayServer && new RelayServer(options.relayServer)
   const services = {
     identify: identify({ protocolPrefix: 'kith' }),
@@ -157,10 +159,11 @@ async function createLibp2p<S extends HostServices>(
     streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: MAX_STREAM_WINDOW_BYTES, maxReadBufferLength: MAX_PAUSED_BYTES } })],
     datastore: datastoreFor(isConnected, self, options.maxUnknownPeers ?? MAX_UNKNOWN_PEERS),
     connectionManager: {
-      maxConnections,
+      // Who has no place is inbound-places.ts's; these are only never to be reached.
+      maxConnections: maxSockets,
+      maxIncomingPendingConnections: 2 * MAX_PENDING_CONNECTIONS,
       // Rates are the limiter's: it knows IPv6 networks and exempts this machine.
       inboundConnectionThreshold: Number.MAX_SAFE_INTEGER,
-      maxIncomingPendingConnections: MAX_PENDING_CONNECTIONS,
       maxParallelDials: MAX_PARALLEL_DIALS,
       maxDialQueueLength: MAX_DIAL_QUEUE,
       maxPeerAddrsToDial: MAX_ADDRESSES_PER_PEER,
@@ -170,7 +173,13 @@ async function createLibp2p<S extends HostServices>(
       resolvers: {}
     },
     connectionMonitor: { pingInterval: PING_INTERVAL_MS, protocolPrefix: 'kith' },
-    connectionGater: makeGater({ gate: deps.gate, limiter, relayServer, connectionsOf: peer => created?.getConnections(peer) ?? [] }),
+    connectionGater: makeGater({
+      gate: deps.gate,
+      limiter,
+      places,
+      relayServer,
+      connectionsOf: peer => created?.getConnections(peer) ?? []
+    }),
     // The record type of the caller's services and of ours is one object; S names the caller's part.
     services: services as unknown as ServiceFactoryMap<S>
   })

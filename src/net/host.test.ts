@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { connect, createServer, type Socket } from 'node:net'
 import test, { type TestContext } from 'node:test'
+import type { Connection, MultiaddrConnection } from '@libp2p/interface'
 import { within as withinMs } from '../../test/kits/transfer-doubles.ts'
 import { systemClock } from '../base/clock.ts'
 import { hasCode, type KithError } from '../base/errors.ts'
@@ -9,6 +10,8 @@ import { silentLogger } from '../base/log.ts'
 import { parseAddress } from './address-scope.ts'
 import { type HostOptions, openHost } from './host.node.ts'
 import type { Host } from './host.ts'
+import { InboundPlaces } from './inbound-places.ts'
+import { MAX_PENDING_CONNECTIONS } from './limits.ts'
 import { ScopeGate } from './scope-gate.ts'
 import { MAX_FRAME_BYTES } from './websocket-limits.ts'
 
@@ -144,6 +147,40 @@ test('CO17: connections above the number for one address are refused, and places
   await others[0]!.host[Symbol.asyncDispose]()
   await within(gone)
   await dial(others[3]!)
+})
+
+test('connections that never finish their handshake do not keep others from theirs (threats HS3)', async t => {
+  const a = await open(t)
+  const port = parseAddress(a.host.addresses()[0]!)!.port!
+  const silent: Socket[] = []
+  t.after(() => silent.forEach(s => void s.destroy()))
+  for (let i = 0; i < 2 * MAX_PENDING_CONNECTIONS; i++) {
+    const socket = connect({ port, host: '127.0.0.1', localAddress: `127.0.${i % 4}.66` })
+    socket.on('error', () => {})
+    silent.push(socket)
+    await new Promise(resolve => socket.once('connect', resolve))
+  }
+  const b = await open(t)
+  a.host.rpc.handle('x', { maxRequestBytes: 1, perSecond: 9 }, async () => NONE)
+  await b.host.rpc.request(target(a), 'x', NONE, { maxResponseBytes: 1 })
+})
+
+test('CO16: who comes from where there is none yet takes the place of one of many', () => {
+  const places = (from: readonly string[], maxConnections: number) => {
+    const closed: string[] = []
+    const connections = from.map((ip, i) => ({
+      ...{ status: 'open', direction: 'inbound', timeline: { open: i }, streams: [], remoteAddr: `/ip4/${ip}/tcp/1` },
+      abort: () => void closed.push(ip)
+    })) as unknown as Connection[]
+    return { closed, taking: new InboundPlaces({ connections: () => connections, maxConnections }) }
+  }
+  const coming = (ip: string): MultiaddrConnection =>
+    ({ remoteAddr: `/ip4/${ip}/tcp/1`, addEventListener: () => {} }) as unknown as MultiaddrConnection
+  const { closed, taking } = places(['9.9.9.9', '8.8.8.1', '8.8.8.2', '8.8.8.3'], 4)
+  assert.equal(taking.take(coming('8.8.8.4')), false, 'of the same network')
+  assert.equal(taking.take(coming('1.1.1.1')), true)
+  assert.deepEqual(closed, ['8.8.8.1'])
+  assert.equal(places(['9.9.9.9', '8.8.8.1'], 2).taking.take(coming('1.1.1.1')), false, 'nobody has more than one')
 })
 
 test('CO16: connections above the total are refused', async t => {

@@ -4,12 +4,14 @@
 export const MAX_CONNECTIONS = 300
 /** Inbound connections from one address: an IPv4 address or an IPv6 /64. */
 export const MAX_CONNECTIONS_PER_IP = 8
+/** The same from one network of others (IPv4 /24, IPv6 /48). */
+export const MAX_CONNECTIONS_PER_NETWORK = 64
 /** The same for this machine itself, where many nodes may run. */
 export const MAX_CONNECTIONS_LOOPBACK = 64
 /** Inbound connections from one address in a second. Loopback is exempt. */
 export const INBOUND_PER_SECOND = 5
-/** Inbound connections whose handshake is not finished. */
-export const MAX_PENDING_CONNECTIONS = 32
+/** Inbound connections whose handshake is not finished; the oldest of the network that has most makes room. */
+export const MAX_PENDING_CONNECTIONS = 64
 /** Addresses whose rate is remembered; the one unseen for longest is forgotten. */
 export const MAX_RATED_ADDRESSES = 4096
 /** A whole dial with name resolution and handshake; an inbound handshake. */

@@ -1,10 +1,15 @@
-/** Handshakes that are not finished, for ten seconds at most and so many at a time (threats HS3). */
+/**
+ * Handshakes that are not finished, for ten seconds at most and so many at a time. When there are too many the oldest of the network that
+ * has most makes room, so that who has many addresses takes no places from others (threats HS3).
+ */
 import type { Clock } from '../base/clock.ts'
+import { mostCrowded } from '../base/crowding.ts'
 import { HANDSHAKE_TIMEOUT_MS } from './limits.ts'
 
 interface Entry<T> {
   readonly value: T
   readonly group: string
+  readonly network: string
   readonly endsAt: number
 }
 
@@ -41,13 +46,22 @@ export class HalfOpen<T> {
     return [...this.#byId.values()].map(e => e.value)
   }
 
-  /** @param group what may have only some of the places @returns whether there was room */
-  add(id: string, group: string, value: T): boolean {
+  /**
+   * @param group what may have only some of the places
+   * @param network what makes room first when it has most of them
+   * @returns whether there was room
+   */
+  add(id: string, group: string, network: string, value: T): boolean {
     this.#prune()
     let inGroup = 0
     for (const e of this.#byId.values()) if (e.group === group) inGroup++
-    if (this.#byId.size >= this.#max || inGroup >= this.#maxPerGroup) return false
-    this.#byId.set(id, { value, group, endsAt: this.#clock.monotonic() + HANDSHAKE_TIMEOUT_MS })
+    if (inGroup >= this.#maxPerGroup) return false
+    if (this.#byId.size >= this.#max) {
+      const crowd = mostCrowded(this.#byId, ([, e]) => e.network)
+      if (!crowd) return false
+      this.#byId.delete(crowd.oldest[0])
+    }
+    this.#byId.set(id, { value, group, network, endsAt: this.#clock.monotonic() + HANDSHAKE_TIMEOUT_MS })
     return true
   }
 

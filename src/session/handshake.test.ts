@@ -9,6 +9,7 @@ import { codeOf, KithError } from '../base/errors.ts'
 import { writeSecureMessage } from '../wire/secure-message.ts'
 import { canonicalJson, type Json, type JsonObject } from '../wire/strict-json.ts'
 import { HANDSHAKE_BURST, HANDSHAKE_TIMEOUT_MS, MAX_BAD_ANSWERS, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_LINK } from './limits.ts'
+import type { HandshakeLink } from './sessions.ts'
 
 const pair = async (): Promise<[Instance, Instance]> => [await openInstance(1), await openInstance(2)]
 const codeFrom = (run: Promise<unknown>): Promise<string> => run.then(() => 'accepted', codeOf)
@@ -84,19 +85,57 @@ test('a handshake that is sent again gets no session, and nothing is kept for mo
   assert.equal(b.sessions.counts.sessions, 0)
 })
 
-test('there are at most 32 unfinished handshakes, four of one link (threats HS3)', async () => {
+/** As `begin` of somebody who keeps nothing of it. */
+async function beginAndForget(a: Instance, b: Instance): Promise<Uint8Array> {
+  const pending = await a.sessions.begin(b.self.entityId)
+  pending.cancel()
+  return pending.frame
+}
+
+test('of unfinished handshakes there are four of one link, and 256 (threats HS3)', async () => {
   const b = await openInstance(2)
-  const codes: string[] = []
-  for (let peer = 10; peer < 20; peer++) {
-    const a = await openInstance(peer)
-    for (let i = 0; i < MAX_HALF_OPEN_PER_LINK + 1; i++)
-      codes.push(await codeFrom(b.sessions.onHandshake(read(await begin(a, b)), linkTo(a))))
+  const a = await openInstance(10)
+  const flood = async (link: HandshakeLink, n: number): Promise<string[]> => {
+    const codes: string[] = []
+    for (let i = 0; i < n; i++) codes.push(await codeFrom(b.sessions.onHandshake(read(await beginAndForget(a, b)), link)))
+    return codes
   }
-  assert.equal(codes.filter(c => c === 'accepted').length, MAX_HALF_OPEN)
-  assert.equal(codes[MAX_HALF_OPEN_PER_LINK], 'RATE_LIMITED')
+  assert.deepEqual(await flood(linkTo(a), MAX_HALF_OPEN_PER_LINK + 1), [...Array(MAX_HALF_OPEN_PER_LINK).fill('accepted'), 'RATE_LIMITED'])
+  for (let at = 0; at <= MAX_HALF_OPEN; at += MAX_HALF_OPEN_PER_LINK) {
+    await flood({ ...linkTo(a), key: `8.8.8.${at}`, network: '8.8.8' }, MAX_HALF_OPEN_PER_LINK)
+    await Promise.all([a.clock.advance(100), b.clock.advance(100)])
+  }
   assert.equal(b.sessions.counts.halfOpen, MAX_HALF_OPEN)
   await b.clock.advance(HANDSHAKE_TIMEOUT_MS)
   assert.equal(b.sessions.counts.halfOpen, 0)
+})
+
+test('a flood of handshakes from whole networks does not keep others from theirs (threats HS3, HS9)', async () => {
+  const [a, b] = await pair()
+  const attacker = await openInstance(10)
+  const taken = new Map<string, number>()
+  let n = 0
+  /** As many as it likes, from eight networks with 256 addresses each, in the time of a round trip. */
+  const flood = async (): Promise<void> => {
+    for (let i = 0; i < 160; i++) {
+      const network = `8.8.${n % 8}`
+      const link = { ...linkTo(attacker), key: `${network}.${Math.floor(n++ / 8) % 256}`, network }
+      if ((await codeFrom(b.sessions.onHandshake(read(await beginAndForget(attacker, b)), link))) === 'accepted')
+        taken.set(network, (taken.get(network) ?? 0) + 1)
+    }
+    await Promise.all([a.clock.advance(500), b.clock.advance(500), attacker.clock.advance(500)])
+  }
+  for (let i = 0; i < 8; i++) await flood()
+  assert.ok([...taken.values()].reduce((x, y) => x + y) >= MAX_HALF_OPEN, 'all places were taken')
+  for (let i = 0; i < 3; i++) {
+    const honest = { ...linkTo(a), key: '9.9.9.9', network: '9.9.9' }
+    const ack = await b.sessions.onHandshake(read(await begin(a, b)), honest)
+    await flood()
+    const { frame } = await a.sessions.onHandshakeAck(read(ack!), linkTo(b))
+    await flood()
+    await b.sessions.onHandshakeConfirm(read(frame))
+  }
+  assert.equal(b.sessions.of(a.self.entityId).length, 3)
 })
 
 test('an answer to another challenge, by another role or peer, is refused and leaves the handshake as it was (threats HS4)', async () => {

@@ -167,7 +167,11 @@ export async function confirmHandshake(
 }
 
 /** The responder's last step. @throws MISROUTED, SEQUENCE_ERROR, MALFORMED, CLOCK_SKEW, INVALID_VERSION, INVALID_SIGNATURE */
-export async function checkConfirm(deps: HandshakeDeps, answered: Answered, m: ReceivedSecureMessage): Promise<void> {
+export async function checkConfirm(
+  deps: HandshakeDeps,
+  answered: Pick<Answered, 'start' | 'transcript'>,
+  m: ReceivedSecureMessage
+): Promise<void> {
   checkEnvelope(deps, m, 'handshake_confirm')
   const { peer, version } = answered.start
   if (m.version !== version) throw new KithError('INVALID_VERSION', 'the confirmation has another version than was selected')

@@ -4,8 +4,8 @@
 export const CLOCK_WINDOW_MS = 300_000
 /** From the first to the last message of a handshake (threats HS3). */
 export const HANDSHAKE_TIMEOUT_MS = 10_000
-/** Handshakes that others have begun and not finished, all together, and from one link. */
-export const MAX_HALF_OPEN = 32
+/** Handshakes that others have begun and not finished, all together (a few KiB each), and from one link. */
+export const MAX_HALF_OPEN = 256
 export const MAX_HALF_OPEN_PER_LINK = 4
 /** Handshakes that we have begun and not finished. */
 export const MAX_PENDING = 256
@@ -16,7 +16,10 @@ export const HANDSHAKES_PER_MINUTE = 60
 export const HANDSHAKE_BURST = 20
 /** All links together: a hundred cost 4 % of a core (threats HS9). */
 export const HANDSHAKES_PER_SECOND = 100
-/** Links whose rate of handshakes is remembered; the one that was quiet longest is forgotten. */
+/** How many of these are for networks that took little of them: one in a second each, and so many at once. */
+export const RESERVED_HANDSHAKES_PER_SECOND = 40
+export const RESERVED_BURST_PER_NETWORK = 5
+/** Links, and networks, whose rate of handshakes is remembered; the one that was quiet longest is forgotten. */
 export const MAX_RATED_LINKS = 1024
 /** Versions in an offer, and characters of one. */
 export const MAX_VERSIONS = 8

@@ -48,6 +48,8 @@ export interface SessionsDeps {
 export interface HandshakeLink extends LinkFacts {
   /** Stands for the other end before anybody is known: its address or PeerId. Limits go by it. */
   readonly key: string
+  /** Where that is: those of one network probably have one operator. Default: `key`. */
+  readonly network?: string
 }
 
 /** A handshake that we have begun. */
@@ -61,6 +63,12 @@ export interface PendingHandshake {
   /** To be called when the frame could not be sent, or the link has ended: else the peer's own handshake may have to wait for it. */
   cancel(): void
 }
+
+/** Our own do not displace each other: one too many is refused. */
+const OURS = 'ours'
+
+/** What a handshake of others costs us until it is finished. */
+type Kept = Pick<Answered, 'start' | 'transcript'>
 
 interface Attempt<T> {
   state: T
@@ -76,7 +84,7 @@ export class Sessions {
   /** By us. */
   readonly #begun: HalfOpen<Attempt<Begun>>
   /** By others. undefined while the answer is being made. */
-  readonly #answered: HalfOpen<Attempt<Answered | undefined>>
+  readonly #answered: HalfOpen<Attempt<Kept | undefined>>
 
   constructor(deps: SessionsDeps, options: SessionOptions = {}) {
     this.#options = options
@@ -131,7 +139,7 @@ export class Sessions {
   async begin(to: string): Promise<PendingHandshake> {
     const begun = await beginHandshake(this.#deps, to, uuidV4(this.#deps.random))
     const { sessionId, frame } = begun
-    if (!this.#begun.add(sessionId, to, { state: begun, badAnswers: 0 }))
+    if (!this.#begun.add(sessionId, OURS, OURS, { state: begun, badAnswers: 0 }))
       throw new KithError('RATE_LIMITED', 'too many handshakes are under way')
     return { sessionId, to, frame, isOpen: () => this.#begun.has(sessionId), cancel: () => void this.#begun.take(sessionId) }
   }
@@ -142,20 +150,22 @@ export class Sessions {
    * @throws RATE_LIMITED before anything that costs; the codes of handshake.ts; REPLAY_DETECTED, SEQUENCE_ERROR (the session exists)
    */
   async onHandshake(m: ReceivedSecureMessage, link: HandshakeLink): Promise<Uint8Array | undefined> {
-    if (!this.#gate.admit(link.key)) throw new KithError('RATE_LIMITED', 'too many handshakes')
+    const { key, network = key } = link
+    if (!this.#gate.admit(key, network)) throw new KithError('RATE_LIMITED', 'too many handshakes')
     const read = readHandshake(this.#deps, m)
     if (this.#answered.has(m.sessionId)) throw new KithError('REPLAY_DETECTED', 'this handshake was received before')
     if (this.#table.has(m.sessionId) || this.#begun.has(m.sessionId))
       throw new KithError('SEQUENCE_ERROR', 'a second handshake of one session')
     // A place first: what waits below must not be more than there are places.
-    const attempt: Attempt<Answered | undefined> = { state: undefined, badAnswers: 0 }
-    if (!this.#table.hasRoomFor(m.senderId) || !this.#answered.add(m.sessionId, link.key, attempt))
+    const attempt: Attempt<Kept | undefined> = { state: undefined, badAnswers: 0 }
+    if (!this.#table.hasRoomFor(m.senderId) || !this.#answered.add(m.sessionId, key, network, attempt))
       throw new KithError('RATE_LIMITED', 'too many handshakes are under way')
     let keep = false
     try {
       const answered = await answerHandshake(this.#deps, m, read, link)
       if (!this.#yields(m.senderId)) return undefined
-      attempt.state = answered
+      const { start, transcript } = answered
+      attempt.state = { start, transcript }
       keep = true
       return answered.frame
     } finally {
