@@ -102,6 +102,10 @@ def group():
     }
 
 
+def known_tag(owner_key, peer_id):
+    return sha256(b"kith/mailbox-known/1\0" + owner_key + peer_id)[:8]
+
+
 def hexed(value):
     if isinstance(value, bytes):
         return value.hex()
@@ -123,5 +127,6 @@ print(json.dumps(hexed({
     "relay_answers": {"delivered": u8(1) + u8(2) + text16(""), "full": u8(3) + u8(0) + text16("QUEUE_FULL")},
     "collect_request": u8(1) + bytes16(B.chain) + u16(2) + u64(4) + u64(9),
     "collect_answer": u32(1) + u16(1) + u64(12) + bytes32(sealed["bytes"]),
+    "known_request": u8(1) + bytes16(B.chain) + u16(1) + known_tag(B.key, A.peer_id),
     "group": group(),
 }), indent=1, ensure_ascii=False))

@@ -251,10 +251,15 @@ export const MAX_SEEN_ENVELOPES = 8192
 export const CARRY_BYTES_PER_SECOND: number = 2 * 1024 * 1024
 export const CARRY_BYTES_BURST: number = 16 * 1024 * 1024
 export const MAX_CARRY_PEERS = 1024
-/** A mailbox: envelopes of one owner (threats RT8), and bytes of all owners together; how often old ones are removed. */
+/** A mailbox: envelopes of one owner (threats RT8), and bytes of all owners together. */
 export const MAX_MAILBOX_ENVELOPES = 10_000
 export const MAX_MAILBOX_BYTES: number = 64 * 1024 * 1024
 export const MAX_MAILBOX_TOTAL_BYTES: number = 1024 * 1024 * 1024
+/** How much of an owner's room, in envelopes and bytes, those may take whom neither it nor we know: one peer, one network, and all together. */
+export const MAILBOX_SHARE_PER_STRANGER = 0.125
+export const MAILBOX_SHARE_PER_NETWORK = 0.25
+export const MAILBOX_SHARE_OF_STRANGERS = 0.5
+/** How often old ones are removed. */
 export const MAILBOX_PRUNE_MS: number = 10 * 60_000
 /** Bytes of envelopes in one answer to an owner that collects. */
 export const COLLECT_BYTES: number = 2 * 1024 * 1024

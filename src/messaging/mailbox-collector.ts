@@ -3,11 +3,15 @@ import { decode, encode } from '../base/codec.ts'
 import { codeOf } from '../base/errors.ts'
 import type { Emitter } from '../base/events.ts'
 import type { Logger } from '../base/log.ts'
+import { peerIdToBytes } from '../identity/peer-id.ts'
 import type { HostEvents } from '../net/host.ts'
 import type { PeerTarget, Rpc } from '../net/rpc.ts'
+import { MAX_KNOWN_TAGS } from '../wire/limits.ts'
 import { collectAnswer, collectRequest, MAILBOX_COLLECT_METHOD } from '../wire/mailbox-collect.ts'
+import { knownRequest, MAILBOX_KNOWN_METHOD } from '../wire/mailbox-known.ts'
 import { type SealedEnvelope, sealedEnvelopeCodec } from '../wire/sealed-envelope.ts'
 import { COLLECT_ANSWER_BYTES, COLLECT_TIMEOUT_MS } from './limits.ts'
+import { knownTag } from './mailbox-tags.ts'
 
 export interface CollectorDeps {
   readonly log: Logger
@@ -17,6 +21,8 @@ export interface CollectorDeps {
   readonly network: { peers(): readonly { readonly peerId: string }[]; readonly events: Emitter<HostEvents> }
   /** PeerIds of the mailboxes that the user chose. */
   readonly mailboxes: () => readonly string[]
+  /** Those whom the user knows, by PeerId: a mailbox keeps room for what they leave. `key`: Ed25519, of this instance. Default: nobody. */
+  readonly known?: { readonly key: Uint8Array; peers(): readonly string[] }
   /** Routing has this: resolves when the message inside is on disk. */
   readonly open: (envelope: SealedEnvelope) => Promise<void>
 }
@@ -30,6 +36,8 @@ const OURS = new Set(['DISK_FULL', 'STORE_READ_ONLY', 'STORE_CORRUPT', 'QUEUE_FU
 export class MailboxCollector implements AsyncDisposable {
   readonly #deps: CollectorDeps
   readonly #closing = new AbortController()
+  /** What each mailbox was told of whom we know. */
+  readonly #told = new Map<string, string>()
   readonly #running = new Map<string, Promise<number>>()
 
   constructor(deps: CollectorDeps) {
@@ -62,6 +70,7 @@ export class MailboxCollector implements AsyncDisposable {
     const options = { maxResponseBytes: COLLECT_ANSWER_BYTES, timeoutMs: COLLECT_TIMEOUT_MS, signal: this.#closing.signal }
     let collected = 0
     let done: number[] = []
+    await this.#tellKnown(target)
     try {
       while (true) {
         const answer = await rpc.request(target, MAILBOX_COLLECT_METHOD, encode(collectRequest, { certificate, done }), options)
@@ -78,6 +87,22 @@ export class MailboxCollector implements AsyncDisposable {
     } catch (cause) {
       if (!this.#closing.signal.aborted) log.debug('a mailbox was not emptied', { peer: target.peerId, cause })
       return collected
+    }
+  }
+
+  /** Says once, and when it has changed, for whom there is to be room. Never throws: a mailbox that does not know this has no such shares. */
+  async #tellKnown(target: PeerTarget): Promise<void> {
+    const { rpc, log, certificate, known } = this.#deps
+    try {
+      if (!known) return
+      const peers = [...new Set(known.peers())].sort().slice(0, MAX_KNOWN_TAGS)
+      if ((this.#told.get(target.peerId) ?? '') === peers.join()) return
+      const tags = await Promise.all(peers.map(p => knownTag(known.key, peerIdToBytes(p))))
+      const options = { maxResponseBytes: 0, timeoutMs: COLLECT_TIMEOUT_MS, signal: this.#closing.signal }
+      await rpc.request(target, MAILBOX_KNOWN_METHOD, encode(knownRequest, { certificate, tags }), options)
+      this.#told.set(target.peerId, peers.join())
+    } catch (cause) {
+      if (!this.#closing.signal.aborted) log.debug('a mailbox was not told whom we know', { peer: target.peerId, cause })
     }
   }
 

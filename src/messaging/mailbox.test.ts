@@ -12,9 +12,11 @@ import { utf8 } from '../base/bytes.ts'
 import { decode, encode } from '../base/codec.ts'
 import { codeOf, hasCode, KithError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
+import { peerIdToBytes } from '../identity/peer-id.ts'
 import type { Rpc } from '../net/rpc.ts'
 import { ed25519Sign } from '../platform/crypto.node.ts'
 import { collectAnswer, collectRequest, MAILBOX_COLLECT_METHOD } from '../wire/mailbox-collect.ts'
+import { knownRequest, MAILBOX_KNOWN_METHOD } from '../wire/mailbox-known.ts'
 import { MAILBOX_PRUNE_MS, PREKEY_CHECK_MS } from './limits.ts'
 import { openMailbox } from './mailbox.ts'
 import { openCollector } from './mailbox-collector.ts'
@@ -59,6 +61,40 @@ test('RT8: one envelope too many, or one byte, is QUEUE_FULL for this owner alon
   await store.add('did:a', Uint8Array.of(10), FAR)
   assert.equal(store.prune(FAR), 13)
   assert.deepEqual(store.totals(), [])
+})
+
+test('RT8: strangers fill neither the room of an owner nor that of all: those whom it knows always find some', async t => {
+  const store = storeOf(t, { maxEnvelopes: 160, maxBytes: 16_000, maxTotalBytes: 40_000 })
+  let n = 0
+  const leave = (owner: string, from?: { peerId: string; network: string }): Promise<boolean> =>
+    store.add(owner, Buffer.concat([Buffer.from(`${owner} ${n++}`), Buffer.alloc(80)]).subarray(0, 80), FAR, from).then(
+      () => true,
+      e => full(e) && false
+    )
+  const flood = async (owner: string, peers: number, network: (i: number) => string): Promise<number> => {
+    let left = 0
+    for (let i = 0; i < peers; i++) while (await leave(owner, { peerId: `${network(i)} ${i}`, network: network(i) })) left++
+    return left
+  }
+  assert.equal(await flood('did:a', 1, () => 'x'), 20, 'one peer')
+  assert.equal(await flood('did:a', 9, () => 'y'), 40, 'one network')
+  assert.equal(await flood('did:a', 9, i => `z${i}`), 20, 'all strangers')
+  let known = 0
+  while (await leave('did:a')) known++
+  assert.equal(known, 80)
+  // Whoever collects makes room for others.
+  await store.remove(
+    'did:a',
+    store.oldest('did:a', 0, 20, 1e9).map(k => k.number)
+  )
+  assert.equal(await leave('did:a', { peerId: 'x 0', network: 'x' }), true)
+  store.clear('did:a')
+  for (const owner of ['did:b', 'did:c', 'did:d', 'did:e']) await flood(owner, 30, i => `n${i}`)
+  assert.ok(store.totals().reduce((sum, o) => sum + o.bytes, 0) <= 20_000)
+  assert.equal(await leave('did:e'), true)
+  await store.setKnown('did:e', [Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)])
+  assert.equal(store.isKnown('did:e', Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)), true)
+  assert.equal(store.isKnown('did:d', Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)), false)
 })
 
 interface Rig {
@@ -134,6 +170,46 @@ test('who leaves more of a type than it may does not keep back what others left 
   assert.deepEqual([opened, r.store.totals().length], [3, 0])
 })
 
+test('whom the owner knows has room in its mailbox, and the mailbox is told no names', async t => {
+  const net = new ReachNetwork()
+  const store = storeOf(t, { maxEnvelopes: 8 })
+  const [owner, friend, stranger, other] = await Promise.all([someone(), someone(), someone(), someone()])
+  const place = (await someone()).peerId
+  const mailbox = openMailbox({
+    clock: net.clock,
+    log: silentLogger,
+    rpc: net.join(place).rpc,
+    store,
+    mayKeep: id => id === owner.entityId
+  })
+  t.after(() => mailbox[Symbol.asyncDispose]())
+  const joined = net.join(owner.peerId)
+  net.connect(place, owner.peerId)
+  const knows: string[] = []
+  const collector = openCollector({
+    ...{ log: silentLogger, rpc: joined.rpc, certificate: owner.certificate, network: joined.network, mailboxes: () => [] },
+    known: { key: owner.key, peers: () => knows },
+    open: async () => {}
+  })
+  t.after(() => collector[Symbol.asyncDispose]())
+  let n = 0
+  const leave = (peerId: string): Promise<string> =>
+    mailbox.deposit(owner.entityId, Uint8Array.of(n++), FAR, { peerId, address: '8.8.8.8' }).then(() => 'kept', codeOf)
+  assert.deepEqual([await leave(friend.peerId), await leave(friend.peerId)], ['kept', 'QUEUE_FULL'], 'one of eight')
+  knows.push(friend.peerId)
+  await collector.collect({ peerId: place })
+  for (let i = 0; i < 4; i++) assert.equal(await leave(friend.peerId), 'kept')
+  assert.deepEqual([await leave(stranger.peerId), await leave(stranger.peerId)], ['kept', 'QUEUE_FULL'])
+  const told = net.frames.filter(f => f.method === MAILBOX_KNOWN_METHOD)
+  assert.equal(told.length, 1)
+  assert.equal(Buffer.from(told[0]!.body).indexOf(peerIdToBytes(friend.peerId)), -1)
+  const joinedOther = net.join(other.peerId)
+  net.connect(place, other.peerId)
+  const request = encode(knownRequest, { certificate: other.certificate, tags: [] })
+  const refused = joinedOther.rpc.request({ peerId: place }, MAILBOX_KNOWN_METHOD, request, { maxResponseBytes: 0 })
+  await assert.rejects(refused, (e: unknown) => e instanceof KithError && e.data.code === 'NOT_AUTHORISED')
+})
+
 test('a mailbox gives and deletes only for the owner that the connection and the certificate prove', async t => {
   const r = await rig(t)
   r.net.disconnect(r.keeper.self.peerId, r.owner.self.peerId)
@@ -152,10 +228,12 @@ test('a mailbox gives and deletes only for the owner that the connection and the
 test('RT10: what has expired is neither taken nor handed out', async t => {
   const clock = new FakeClock()
   const store = storeOf(t)
+  const stranger = await someone()
   const rpc = new ReachNetwork(clock).join((await someone()).peerId).rpc
   const mailbox = openMailbox({ clock, log: silentLogger, rpc, store, mayKeep: id => id === 'did:a' })
   t.after(() => mailbox[Symbol.asyncDispose]())
-  const refusal = (owner: string, at: number): Promise<string> => mailbox.deposit(owner, Uint8Array.of(1), at).then(() => 'kept', codeOf)
+  const refusal = (owner: string, at: number): Promise<string> =>
+    mailbox.deposit(owner, Uint8Array.of(1), at, { peerId: stranger.peerId, address: undefined }).then(() => 'kept', codeOf)
   assert.equal(await refusal('did:b', clock.now() + 9), 'NOT_AUTHORISED')
   assert.equal(await refusal('did:a', clock.now()), 'EXPIRED')
   assert.equal(await refusal('did:a', clock.now() + 1000), 'kept')

@@ -3,14 +3,17 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
+import fc from 'fast-check'
 import { bytesToHex, hexToBytes } from '../base/bytes.ts'
 import { type Codec, decode, encode } from '../base/codec.ts'
+import { KithError } from '../base/errors.ts'
 import { capabilityKey, peerKey } from '../discovery/peer-registry.ts'
 import { checkPeerRecord } from '../discovery/peer-registry-check.ts'
-import { peerIdToText } from '../identity/peer-id.ts'
+import { peerIdToBytes, peerIdToText } from '../identity/peer-id.ts'
 import { keyOfDid } from '../wire/did-key.ts'
 import { groupOpCodec } from '../wire/group-op.ts'
 import { collectAnswer, collectRequest } from '../wire/mailbox-collect.ts'
+import { knownRequest } from '../wire/mailbox-known.ts'
 import { peerRecordCodec } from '../wire/peer-record.ts'
 import { peerRecordRequest } from '../wire/peer-record-request.ts'
 import { relayAnswerCodec } from '../wire/relay-answer.ts'
@@ -18,6 +21,7 @@ import { envelopeHeadBytes, sealedEnvelopeCodec } from '../wire/sealed-envelope.
 import { signedCodec } from '../wire/signed.ts'
 import { GroupLog, readGroupOp, transcriptOf } from './groups-log.ts'
 import { epochIdOf, openPost, sealPost } from './groups-seal.ts'
+import { knownTag } from './mailbox-tags.ts'
 
 interface Vectors {
   readonly a: { readonly id: string; readonly peer_id: string }
@@ -31,6 +35,7 @@ interface Vectors {
   readonly relay_answers: { readonly delivered: string; readonly full: string }
   readonly collect_request: string
   readonly collect_answer: string
+  readonly known_request: string
   readonly group: {
     readonly ops: readonly { readonly bytes: string; readonly hash: string }[]
     readonly heads: readonly string[]
@@ -62,7 +67,7 @@ test('a peer record, and the keys under which it is found', async () => {
   assert.deepEqual(both(peerRecordRequest, V.record_requests.another), { key: keyOfDid(V.b.id), depth: 3 })
 })
 
-test('an envelope, what becomes of it, and how it is collected', () => {
+test('an envelope, what becomes of it, and how it is collected', async () => {
   const envelope = both(sealedEnvelopeCodec, V.envelope.bytes)
   assert.equal(bytesToHex(envelopeHeadBytes(envelope)), V.envelope.head)
   assert.deepEqual(envelope.hops.map(peerIdToText), [V.a.peer_id])
@@ -71,6 +76,8 @@ test('an envelope, what becomes of it, and how it is collected', () => {
   assert.deepEqual(both(collectRequest, V.collect_request).done, [4, 9])
   const { left, waiting } = both(collectAnswer, V.collect_answer)
   assert.deepEqual([left, waiting.map(w => [w.number, bytesToHex(w.envelope)])], [1, [[12, V.envelope.bytes]]])
+  const { tags } = both(knownRequest, V.known_request)
+  assert.deepEqual(tags, [await knownTag(keyOfDid(V.b.id)!, peerIdToBytes(V.a.peer_id))])
 })
 
 test('a group, two additions at the same time, its epoch, and a message', async () => {
@@ -101,4 +108,21 @@ test('a group, two additions at the same time, its epoch, and a message', async 
   const key = hexToBytes(group.epoch_key)
   assert.equal(bytesToHex(await sealPost(key, head, group.sender, { text: group.text })), group.data)
   assert.deepEqual({ ...(await openPost(key, { ...head, data: hexToBytes(group.data) }, group.sender)) }, { text: group.text })
+})
+
+test('any bytes are what an owner says of whom it knows, and written again as they were, or a WIRE_ error', () => {
+  const request = fc.record({
+    certificate: fc.uint8Array({ maxLength: 64 }),
+    tags: fc.array(fc.uint8Array({ minLength: 8, maxLength: 8 }), { maxLength: 20 })
+  })
+  fc.assert(fc.property(request, r => assert.deepEqual({ ...decode(knownRequest, encode(knownRequest, r)) }, { ...r })))
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 80 }), b => {
+      try {
+        assert.deepEqual(encode(knownRequest, decode(knownRequest, b)), b)
+      } catch (e) {
+        assert.ok(e instanceof KithError && e.code.startsWith('WIRE_'))
+      }
+    })
+  )
 })

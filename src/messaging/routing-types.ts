@@ -35,12 +35,19 @@ export interface RelayCase {
   readonly to: EntityId
 }
 
+/** Who hands an envelope over. */
+export interface Depositor {
+  readonly peerId: string
+  /** IP address; undefined through a relay. */
+  readonly address: string | undefined
+}
+
 /** Messages kept for others; mailbox.ts has this shape. */
 export interface Deposits {
   /** Whether messages for this entity are kept here. */
   accepts(owner: EntityId): boolean
   /** Resolves when the envelope is on disk; a second time it is kept once. @throws QUEUE_FULL, EXPIRED, DISK_FULL */
-  deposit(owner: EntityId, envelope: Uint8Array, expiresAt: number): Promise<void>
+  deposit(owner: EntityId, envelope: Uint8Array, expiresAt: number, from: Depositor): Promise<void>
 }
 
 export interface RoutingDeps {

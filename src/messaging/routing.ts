@@ -28,7 +28,7 @@ import {
 } from './limits.ts'
 import type { SealedCarrier } from './link.ts'
 import { envelopeKey, SeenEnvelopes } from './routing-seen.ts'
-import type { RoutePeer, RoutingDeps } from './routing-types.ts'
+import type { Depositor, RoutePeer, RoutingDeps } from './routing-types.ts'
 import type { EntityId } from './types.ts'
 
 /** Refusals that say more than that there is no way, the most telling first. */
@@ -121,7 +121,7 @@ export class Routing implements SealedCarrier, AsyncDisposable {
   }
 
   /** Answers `message-relay`. */
-  async #answer(body: Uint8Array, { peerId, signal }: RpcContext): Promise<Uint8Array> {
+  async #answer(body: Uint8Array, { peerId, address, signal }: RpcContext): Promise<Uint8Array> {
     if (!this.#bucket(peerId).tryTake(body.length)) throw new KithError('RATE_LIMITED', 'more envelopes than may be')
     const envelope = decode(sealedEnvelopeCodec, body)
     const now = this.#deps.clock.now()
@@ -133,11 +133,11 @@ export class Routing implements SealedCarrier, AsyncDisposable {
     if (last && !equalBytes(last, peerIdToBytes(peerId))) throw new KithError('MISROUTED', 'the hop list ends with somebody else')
     if (envelope.hops.some(h => equalBytes(h, this.#peerId))) return encode(relayAnswerCodec, noRoute('LOOP'))
     const until = AbortSignal.any([signal, this.#closing.signal])
-    return encode(relayAnswerCodec, await this.#once(envelope, peerId, until))
+    return encode(relayAnswerCodec, await this.#once(envelope, { peerId, address }, until))
   }
 
   /** What became of an envelope: found out once. A second copy that comes while that happens has gone in a circle. */
-  async #once(envelope: SealedEnvelope, from: string | undefined, signal: AbortSignal): Promise<RelayAnswer> {
+  async #once(envelope: SealedEnvelope, from: Depositor | undefined, signal: AbortSignal): Promise<RelayAnswer> {
     const key = await envelopeKey(envelope)
     const isOurs = equalBytes(envelope.to, this.#key)
     const seen = this.#seen.get(key)
@@ -149,7 +149,7 @@ export class Routing implements SealedCarrier, AsyncDisposable {
       })
     const to = didOfKey(envelope.to)
     const isKept = from !== undefined && (this.#deps.deposits?.accepts(to) ?? false)
-    if (from !== undefined && !isKept && !this.#deps.mayRelay({ peerId: from, from: this.#deps.peers.knownPeer(from)?.entityId, to }))
+    if (from !== undefined && !isKept && !this.#mayRelay(from.peerId, to))
       throw new KithError('NOT_AUTHORISED', 'messages of this peer are not carried')
     if (this.#carried >= MAX_CARRIED_AT_ONCE) throw new KithError('RATE_LIMITED', 'more envelopes than may be are under way')
     this.#carried++
@@ -160,10 +160,14 @@ export class Routing implements SealedCarrier, AsyncDisposable {
       })
   }
 
+  #mayRelay(peerId: string, to: EntityId): boolean {
+    return this.#deps.mayRelay({ peerId, from: this.#deps.peers.knownPeer(peerId)?.entityId, to })
+  }
+
   async #forward(
     envelope: SealedEnvelope,
     to: EntityId,
-    from: string | undefined,
+    from: Depositor | undefined,
     isKept: boolean,
     signal: AbortSignal
   ): Promise<RelayAnswer> {
@@ -172,7 +176,7 @@ export class Routing implements SealedCarrier, AsyncDisposable {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(left)])
     const hops = isOrigin ? [] : [...envelope.hops, this.#peerId]
     const codes: string[] = []
-    const tried = new Set([this.#deps.self.peerId, ...(isOrigin ? [] : [from])])
+    const tried = new Set([this.#deps.self.peerId, ...(isOrigin ? [] : [from.peerId])])
     const isPast = (peerId: string): boolean => tried.has(peerId) || isHop(envelope.hops, peerId)
     const attempt = async (target: PeerTarget, timeoutMs: number): Promise<RelayAnswer | undefined> => {
       if (isPast(target.peerId) || deadline.aborted) return undefined
@@ -188,7 +192,7 @@ export class Routing implements SealedCarrier, AsyncDisposable {
       const answer = await attempt(peer, CARRY_DIRECT_MS)
       if (answer) return answer
     }
-    if (isKept) return this.#deposit(envelope, to)
+    if (isKept && from) return this.#deposit(envelope, to, from)
     for (const target of this.#onward(peer, isPast)) {
       const answer = await attempt(target, left - CARRY_HOP_MS / 2)
       if (answer) return answer
@@ -213,10 +217,10 @@ export class Routing implements SealedCarrier, AsyncDisposable {
     }
   }
 
-  async #deposit(envelope: SealedEnvelope, to: EntityId): Promise<RelayAnswer> {
+  async #deposit(envelope: SealedEnvelope, to: EntityId, from: Depositor): Promise<RelayAnswer> {
     try {
       // The way it came is nobody's business later.
-      await this.#deps.deposits!.deposit(to, encode(sealedEnvelopeCodec, { ...envelope, hops: [] }), envelope.expiresAt)
+      await this.#deps.deposits!.deposit(to, encode(sealedEnvelopeCodec, { ...envelope, hops: [] }), envelope.expiresAt, from)
       return { outcome: 'deposited', hops: envelope.hops.length, code: '' }
     } catch (cause) {
       this.#deps.log.debug('an envelope is not kept', { to, cause })

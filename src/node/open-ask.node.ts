@@ -32,6 +32,7 @@ import { ed25519Layer } from '../session/layers.ts'
 import { openSessions } from '../session/sessions.ts'
 import type { SessionSelf } from '../session/types.ts'
 import { openPeerBook } from '../trust/peer-book.node.ts'
+import type { PeerRecord } from '../trust/types.ts'
 import type { NetworkState } from '../wire/chaos-network-state.ts'
 import { MESSAGE_TYPES } from '../wire/message-types.ts'
 import type { AskDeps, AskParts } from './ask-parts.node.ts'
@@ -224,7 +225,12 @@ function openReach(stack: AsyncDisposableStack, { identity, host }: AskDeps, rea
   const rpc = host.rpc
   const clock = systemClock
   const mayKeep = (owner: string): boolean => book.allowed(owner, 'mailbox') !== undefined
-  const deposits = stack.use(openMailbox({ clock, log, rpc, store: mailbox, mayKeep }))
+  const isChosen = (p: PeerRecord): boolean => p.verified || p.name !== undefined || book.grants(p.entityId).length > 0
+  const isKnown = (peerId: string): boolean => {
+    const peer = book.find(peerId)
+    return peer !== undefined && isChosen(peer) && !book.scores.isBanned({ entityId: peer.entityId })
+  }
+  const deposits = stack.use(openMailbox({ clock, log, rpc, store: mailbox, mayKeep, isKnown }))
   const routing = stack.use(
     openRouting({
       ...{ clock, log, random: randomBytes, rpc, prekeys, deposits },
@@ -237,9 +243,9 @@ function openReach(stack: AsyncDisposableStack, { identity, host }: AskDeps, rea
     })
   )
   const mailboxes = (): string[] => book.peers(1000).flatMap(p => (p.isMailbox ? p.peerIds : []))
-  stack.use(
-    openCollector({ log, rpc, certificate: identity.peerCertificate, network: host, mailboxes, open: envelope => routing.open(envelope) })
-  )
+  const known = { key: identity.instance.key, peers: () => book.peers(1000).flatMap(p => (isChosen(p) ? p.peerIds : [])) }
+  const certificate = identity.peerCertificate
+  stack.use(openCollector({ log, rpc, certificate, network: host, mailboxes, known, open: envelope => routing.open(envelope) }))
   return routing
 }
 

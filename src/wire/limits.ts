@@ -88,6 +88,9 @@ export const MAX_ENVELOPE_AGE_MS: number = 7 * 24 * 60 * 60 * 1000
 export const MAX_WIRE_CODE_CHARS = 64
 /** Envelopes that an owner collects, or says to have, in one request. */
 export const MAX_COLLECTED = 256
+/** Peers that an owner makes known to its mailbox, and bytes of what stands for one. */
+export const MAX_KNOWN_TAGS = 4096
+export const KNOWN_TAG_BYTES = 8
 /** A group: operations a new one follows at once, bytes of its name, operations and keys in one update, bytes of an operation. */
 export const MAX_GROUP_PARENTS = 32
 export const MAX_GROUP_NAME_BYTES = 128
