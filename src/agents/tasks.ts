@@ -135,10 +135,11 @@ class TaskDesk implements Tasks {
     return this.#board.finished(this.#need(id).key, this.#closed.signal, signal)
   }
   async fetchOutput(id: string, signal?: AbortSignal): Promise<string | undefined> {
-    const { outputFile } = this.#deps.store.outcome(this.#need(id).key)
+    const { key, peer } = this.#need(id)
+    const { outputFile } = this.#deps.store.outcome(key)
     if (!outputFile) return undefined
     if (!this.#deps.files) throw new KithError('FILE_UNAVAILABLE', 'this node cannot fetch files')
-    return this.#deps.files.getFile(outputFile, signal)
+    return this.#deps.files.getFile(outputFile, signal, peer)
   }
 
   async serveSkill(skill: Skill): Promise<AsyncDisposable> {

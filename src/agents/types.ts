@@ -147,8 +147,8 @@ export type FileContent = { readonly path: string; readonly name?: string } | { 
 export interface TaskFiles {
   /** Shares it. @returns its link */
   putFile(content: FileContent, signal?: AbortSignal): Promise<TaskFile>
-  /** Fetches it. @returns a path of this machine */
-  getFile(file: TaskFile, signal?: AbortSignal): Promise<string>
+  /** Fetches it. `from`: the peer that named it. @returns a path of this machine */
+  getFile(file: TaskFile, signal?: AbortSignal, from?: EntityId): Promise<string>
   /** The file at this path, from `getFile`, is not needed any more. */
   dropFile?(path: string): void
 }

@@ -1,6 +1,7 @@
 /** One run of a task: fetches its files, calls the skill, reports progress, and makes an outcome of what comes back. */
 import { utf8 } from '../base/bytes.ts'
 import { KithError, textOf } from '../base/errors.ts'
+import type { EntityId } from '../messaging/types.ts'
 import { canonicalJson, type Json, parseJsonObject } from '../wire/strict-json.ts'
 import type { Board } from './board.ts'
 import type { Courier } from './courier.ts'
@@ -35,7 +36,7 @@ export class Worker {
       // When one cannot be had the others are not fetched on.
       const fetching = AbortSignal.any([signal, over.signal])
       const fetch = async (f: TaskFile): Promise<string> => {
-        const path = await this.#fetch(f, fetching)
+        const path = await this.#fetch(f, row.peer, fetching)
         if (over.signal.aborted) this.#deps.files?.dropFile?.(path)
         else fetched.push(path)
         return path
@@ -71,9 +72,9 @@ export class Worker {
     if (!this.#deps.files) throw new KithError('TOO_LARGE', 'the output is too large for a message')
     return this.#deps.files.putFile(content, signal)
   }
-  async #fetch(file: TaskFile, signal: AbortSignal): Promise<string> {
+  async #fetch(file: TaskFile, from: EntityId, signal: AbortSignal): Promise<string> {
     try {
-      if (this.#deps.files) return await this.#deps.files.getFile(file, signal)
+      if (this.#deps.files) return await this.#deps.files.getFile(file, signal, from)
     } catch (cause) {
       throw new KithError('FILE_UNAVAILABLE', 'a file of the task could not be fetched', {}, { cause })
     }

@@ -7,6 +7,7 @@ import type { AgentMessageEvent, Broadcasts } from '../messaging/broadcast-types
 import type { EntityId } from '../messaging/types.ts'
 import { type JsonObject, parseJson } from '../wire/strict-json.ts'
 import type { AgentMessageView, SayRequest } from './ask-types.ts'
+import { MAX_KEPT_AGENT_MESSAGES } from './limits.ts'
 
 export interface AgentTalkDeps {
   /** Undefined: this node does not stay up, and takes no part. */
@@ -14,9 +15,6 @@ export interface AgentTalkDeps {
   readonly self: EntityId
   readonly nameOf: (entityId: EntityId) => string | undefined
 }
-
-/** Messages that are kept to be looked at; the oldest go. */
-const MAX_KEPT = 200
 
 export class AgentTalk {
   readonly #deps: AgentTalkDeps
@@ -33,7 +31,7 @@ export class AgentTalk {
       event => {
         const view = this.#view(event)
         this.#kept.push(view)
-        if (this.#kept.length > MAX_KEPT) this.#kept.shift()
+        if (this.#kept.length > MAX_KEPT_AGENT_MESSAGES) this.#kept.shift()
         listener(view)
       },
       signal

@@ -210,7 +210,7 @@ export class DownloadDesk implements AsyncDisposable {
     notRoots: ReadonlySet<string>
   ): Promise<Plan> {
     const { offers, finder, log, gate, networks, config } = this.#parts
-    for (const via of link.via) gate.allow(via, 'user')
+    if (!request.isFromPeer) for (const via of link.via) gate.allow(via, 'user')
     const others = networks.all.filter(n => protocols.some(p => p.name === n.protocol.name)).flatMap(n => n.others(hints) ?? [])
     const choice = {
       ...(request.prefer === undefined ? {} : { prefer: request.prefer }),

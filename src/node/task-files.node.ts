@@ -3,25 +3,31 @@ import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { basename, dirname, join } from 'node:path'
 import type { FileContent, TaskFile, TaskFiles } from '../agents/types.ts'
 import { KithError } from '../base/errors.ts'
+import type { EntityId } from '../messaging/types.ts'
 import { parseAddress } from '../transfer/address.ts'
 import { safeName } from '../transfer/safe-name.ts'
+import { formatLink } from '../wire/link.ts'
+import { MAX_TASK_FILE_BYTES } from './limits.ts'
 import type { DownloadView, KithNode } from './types.ts'
 
 type Node = Pick<KithNode, 'share' | 'get' | 'download' | 'cancel' | 'events'>
 
-/** One file of a task, in bytes: larger ones are for `kith get`. */
-const MAX_TASK_FILE_BYTES = 4 * 1024 ** 3
 /** What encryption adds to a file, at most. */
 const encrypted = (bytes: number): number => bytes + bytes / 1024 + 65_536
 
-/** @param folder of this node alone: what others send is put there until the node ends */
+/** Whether an address in a link may be dialled that this peer named (undefined: nobody who is known). */
+export type MayDial = (address: string, from: EntityId | undefined) => boolean
+
 export class NodeTaskFiles implements TaskFiles, Disposable {
   readonly #node: () => Node
   readonly #folder: string
+  readonly #mayDial: MayDial
 
-  constructor(node: () => Node, folder: string) {
+  /** @param folder of this node alone: what others send is put there until the node ends */
+  constructor(node: () => Node, folder: string, mayDial: MayDial) {
     this.#node = node
     this.#folder = folder
+    this.#mayDial = mayDial
     rmSync(folder, { recursive: true, force: true })
   }
 
@@ -34,10 +40,10 @@ export class NodeTaskFiles implements TaskFiles, Disposable {
 
   /**
    * The link comes from a peer: only a `kith:` link is followed, never a URL or path, which would make this node ask or read what the peer
-   * cannot; and no more is fetched than was said.
+   * cannot; addresses in it are dialled only where the peer could send us anyway; and no more is fetched than was said.
    * @throws BAD_LINK, TOO_LARGE, NO_SOURCES, and the codes of `kith get`
    */
-  async getFile(file: TaskFile, signal?: AbortSignal): Promise<string> {
+  async getFile(file: TaskFile, signal?: AbortSignal, from?: EntityId): Promise<string> {
     signal?.throwIfAborted()
     const address = parseAddress(file.link)
     if (address.kind !== 'kith') throw new KithError('BAD_LINK', 'the file of a task is named by a kith: link')
@@ -45,7 +51,8 @@ export class NodeTaskFiles implements TaskFiles, Disposable {
     if (file.size > MAX_TASK_FILE_BYTES || (address.link.size ?? 0) > maxBytes) throw tooLarge()
     const place = this.#place()
     try {
-      const started = await this.#node().get({ address: file.link, folder: place, maxCostWei: '0' })
+      const link = { ...address.link, via: address.link.via.filter(via => this.#mayDial(via, from)) }
+      const started = await this.#node().get({ address: formatLink(link), folder: place, maxCostWei: '0', isFromPeer: true })
       const ended = await this.#ended(started, maxBytes, signal)
       if (ended.state === 'done' && ended.path !== undefined) return ended.path
       const why = `the file of a task could not be fetched: ${ended.error?.message ?? ended.message}`

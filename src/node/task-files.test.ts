@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import test from 'node:test'
 import { tempFolder } from '../../test/kits/messaging.ts'
-import { formatLink } from '../wire/link.ts'
+import { formatLink, parseLink } from '../wire/link.ts'
 import { NodeTaskFiles } from './task-files.node.ts'
 import type { DownloadView, GetRequest, NodeEvent } from './types.ts'
 
@@ -49,7 +49,12 @@ class FakeNode {
   }
 }
 
-const filesOf = (node: FakeNode, folder: string): NodeTaskFiles => new NodeTaskFiles(() => node, join(folder, 'files'))
+const filesOf = (node: FakeNode, folder: string): NodeTaskFiles =>
+  new NodeTaskFiles(
+    () => node,
+    join(folder, 'files'),
+    (a, from) => a.includes('/9.9.9.9/') || from === 'did:near'
+  )
 const left = (folder: string): number => (existsSync(join(folder, 'files')) ? readdirSync(join(folder, 'files')).length : 0)
 
 test('only kith: links are followed: no URL, path or other network that a peer names', async () => {
@@ -67,6 +72,26 @@ test('only kith: links are followed: no URL, path or other network that a peer n
     await assert.rejects(files.getFile({ link: bad, name: 'x', size: 10 }), { code: 'BAD_LINK' })
   assert.deepEqual([asked, node.asked.length, left(folder.path)], [0, 0, 0])
   server.close()
+})
+
+test('addresses in a link of a peer are asked only where that peer may send us', async () => {
+  using folder = tempFolder()
+  const node = new FakeNode(10)
+  using files = filesOf(node, folder.path)
+  const via = ['/ip4/127.0.0.1/tcp/22/p2p/12D3KooWx', '/ip4/9.9.9.9/tcp/4801/p2p/12D3KooWx']
+  const named = formatLink({ fileId: new Uint8Array(32), root: undefined, size: 10, name: undefined, via })
+  for (const from of [undefined, 'did:far', 'did:near']) {
+    const stop = new AbortController()
+    const getting = files.getFile({ link: named, name: 'x', size: 10 }, stop.signal, from)
+    stop.abort(new Error('over'))
+    await assert.rejects(getting)
+  }
+  const asked = node.asked.map(r => [parseLink(r.address).via, r.isFromPeer])
+  assert.deepEqual(asked, [
+    [via.slice(1), true],
+    [via.slice(1), true],
+    [via, true]
+  ])
 })
 
 test('what turns out to be larger than was said is not fetched on, and nothing of it stays', async () => {

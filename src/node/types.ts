@@ -123,6 +123,8 @@ export interface GetRequest {
   readonly peers?: readonly string[]
   /** BitTorrent trackers to ask as well. */
   readonly trackers?: readonly string[]
+  /** The address was named by a peer, not by the user: what is in it opens no way into this machine or the local network. */
+  readonly isFromPeer?: boolean
 }
 
 export interface DownloadView {
