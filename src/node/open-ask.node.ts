@@ -32,10 +32,11 @@ import { ed25519Layer } from '../session/layers.ts'
 import { openSessions } from '../session/sessions.ts'
 import type { SessionSelf } from '../session/types.ts'
 import { openPeerBook } from '../trust/peer-book.node.ts'
-import type { PeerRecord } from '../trust/types.ts'
+import type { PeerBook } from '../trust/types.ts'
 import type { NetworkState } from '../wire/chaos-network-state.ts'
 import { MESSAGE_TYPES } from '../wire/message-types.ts'
 import type { AskDeps, AskParts } from './ask-parts.node.ts'
+import { answerDiscovery } from './discovery-answers.ts'
 import { openMessageServer } from './message-server.node.ts'
 import { openTaskDesk } from './open-tasks.node.ts'
 import { PeerDirectory } from './peer-directory.node.ts'
@@ -133,6 +134,12 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   return { book, messenger, registry, directory, groups, tasks, presence, monitor, broadcasts, server, announce }
 }
 
+/** Whether the user verified or named a peer, or granted it something. */
+function isChosen(book: PeerBook, entityId: string): boolean {
+  const peer = book.peer(entityId)
+  return peer?.verified === true || peer?.name !== undefined || book.grants(entityId).length > 0
+}
+
 /** The same answer for a second: it is asked for each message. */
 function forASecond(ask: (id: string) => boolean): (id: string) => boolean {
   const answers = new Map<string, boolean>()
@@ -225,10 +232,9 @@ function openReach(stack: AsyncDisposableStack, { identity, host }: AskDeps, rea
   const rpc = host.rpc
   const clock = systemClock
   const mayKeep = (owner: string): boolean => book.allowed(owner, 'mailbox') !== undefined
-  const isChosen = (p: PeerRecord): boolean => p.verified || p.name !== undefined || book.grants(p.entityId).length > 0
   const isKnown = (peerId: string): boolean => {
     const peer = book.find(peerId)
-    return peer !== undefined && isChosen(peer) && !book.scores.isBanned({ entityId: peer.entityId })
+    return peer !== undefined && isChosen(book, peer.entityId) && !book.scores.isBanned({ entityId: peer.entityId })
   }
   const deposits = stack.use(openMailbox({ clock, log, rpc, store: mailbox, mayKeep, isKnown }))
   const routing = stack.use(
@@ -243,7 +249,7 @@ function openReach(stack: AsyncDisposableStack, { identity, host }: AskDeps, rea
     })
   )
   const mailboxes = (): string[] => book.peers(1000).flatMap(p => (p.isMailbox ? p.peerIds : []))
-  const known = { key: identity.instance.key, peers: () => book.peers(1000).flatMap(p => (isChosen(p) ? p.peerIds : [])) }
+  const known = { key: identity.instance.key, peers: () => book.peers(1000).flatMap(p => (isChosen(book, p.entityId) ? p.peerIds : [])) }
   const certificate = identity.peerCertificate
   stack.use(openCollector({ log, rpc, certificate, network: host, mailboxes, known, open: envelope => routing.open(envelope) }))
   return routing
@@ -275,14 +281,7 @@ function openPresence(
       const uptimeSeconds = Math.floor((systemClock.monotonic() - startedAt) / 1000)
       return { state: load === 1 ? ('BUSY' as const) : ('READY' as const), load, uptimeSeconds, tasks: { waiting, running } }
     },
-    discover: async question => {
-      if (question.kind === 'entity') {
-        const found = registry.known(question.entityId)
-        return found ? [{ entityId: found.entityId, addresses: found.addresses, capabilities: found.capabilities }] : []
-      }
-      const able = registry.neighbours().filter(p => p.capabilities.includes(question.capability))
-      return able.map(p => ({ entityId: p.entityId, addresses: p.addresses, capabilities: p.capabilities }))
-    },
+    discover: async (question, from) => answerDiscovery({ registry, isKnown: id => isChosen(book, id) }, question, from),
     onStatus: (from, status) => book.observe(from, { status: { ...status } }),
     onCapabilities: (from, c) => book.observe(from, { capabilities: c.skills.map(s => `task:${s.name}`) }),
     onWakeUp: from => messenger.wake(from)
