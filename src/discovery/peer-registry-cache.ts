@@ -26,6 +26,7 @@ export class RecordCache {
     return this.#records.get(entityId)
   }
 
+  /** By a PeerId that told the record itself. */
   ofPeer(peerId: string): CheckedRecord | undefined {
     const entityId = this.#entities.get(peerId)
     return entityId === undefined ? undefined : this.#records.get(entityId)
@@ -45,16 +46,22 @@ export class RecordCache {
     else this.#kept.delete(entityId)
   }
 
-  /** @returns what is known afterwards: the given record, or the one that is newer */
-  add(found: CheckedRecord): CheckedRecord {
+  /**
+   * @param isToldByItself whether the PeerId in it told it. An instance may name any PeerId in its record; only who has that PeerId's key can
+   *   say the same, and only then the instance is found by it
+   * @returns what is known afterwards: the given record, or the one that is newer
+   */
+  add(found: CheckedRecord, isToldByItself: boolean): CheckedRecord {
     const known = this.#records.get(found.entityId)
     if (known && known.record.sequence >= found.record.sequence) {
       this.#touch(known)
+      if (isToldByItself && known.peerId === found.peerId) this.#entities.set(found.peerId, found.entityId)
       return known
     }
+    const wasProved = known?.peerId === found.peerId && this.#entities.get(found.peerId) === found.entityId
     this.#remove(found.entityId)
     this.#records.set(found.entityId, found)
-    this.#entities.set(found.peerId, found.entityId)
+    if (isToldByItself || wasProved) this.#entities.set(found.peerId, found.entityId)
     this.#bytes += found.bytes.length
     this.#shrink(found.entityId)
     return found

@@ -20,7 +20,7 @@ export interface RecordSearchDeps {
 
 export interface RecordSearchBook {
   /** Remembers a record. @returns the newest that is known of its entity */
-  add(found: CheckedRecord, addresses?: readonly string[]): CheckedRecord
+  add(found: CheckedRecord, isToldByItself: boolean, addresses?: readonly string[]): CheckedRecord
   /** The question to a peer for its own record. */
   own(): PeerRecordRequest
   /** DHT key of an entity. */
@@ -181,7 +181,8 @@ export class RecordSearch implements AsyncDisposable {
       if (!found) return undefined
       if ('sequence' in request && found.peerId !== target.peerId)
         throw new KithError('BAD_RECORD', 'a peer tells the record of another as its own')
-      return this.#book.add(found, found.peerId === target.peerId ? target.addresses : undefined)
+      const isToldByItself = found.peerId === target.peerId
+      return this.#book.add(found, isToldByItself, isToldByItself ? target.addresses : undefined)
     } catch (cause) {
       if (!signal.aborted) this.#deps.log.debug('no record from a peer', { peer: target.peerId, cause })
       return undefined

@@ -79,6 +79,6 @@ export interface FoundPeer {
 }
 
 export type PeerRegistryEvents = {
-  /** A record was seen that is newer than what was known. */
-  readonly 'peer:found': { readonly peer: FoundPeer }
+  /** A record was seen that is newer than what was known. `isProved`: whoever has its PeerId says the same; else the instance alone does. */
+  readonly 'peer:found': { readonly peer: FoundPeer; readonly isProved: boolean }
 }

@@ -10,13 +10,15 @@ import { decode, encode } from '../base/codec.ts'
 import { hasCode, KithError } from '../base/errors.ts'
 import { Emitter } from '../base/events.ts'
 import { silentLogger } from '../base/log.ts'
+import { issuePeerChain } from '../identity/certificates.ts'
+import { peerIdToBytes } from '../identity/peer-id.ts'
 import { openHost } from '../net/host.node.ts'
 import type { Host, HostEvents } from '../net/host.ts'
 import { MemoryNetwork } from '../net/rpc-memory.ts'
 import { ScopeGate } from '../net/scope-gate.ts'
 import { MAX_RECORD_AGE_MS } from '../wire/limits.ts'
 import { PEER_RECORD_DOMAIN, type PeerRecord, peerRecordCodec } from '../wire/peer-record.ts'
-import { peerRecordRequest } from '../wire/peer-record-request.ts'
+import { PEER_RECORD_METHOD, peerRecordRequest } from '../wire/peer-record-request.ts'
 import { signedCodec } from '../wire/signed.ts'
 import { openBootstrap } from './bootstrap.ts'
 import { type Dht, dhtService } from './dht.ts'
@@ -204,13 +206,33 @@ test('a change is seen by neighbours, and an older record never replaces a newer
   const cache = new RecordCache({ maxRecords: 2, maxBytes: 1e6 })
   const make = async (self: Someone, sequence: number) => checkPeerRecord(await signRecord(self, { sequence }), systemClock.now())
   const newer = await make(b.self, before.record.sequence + 9)
-  cache.add(newer)
-  assert.equal(cache.add(await make(b.self, before.record.sequence)), newer)
+  cache.add(newer, true)
+  assert.equal(cache.add(await make(b.self, before.record.sequence), false), newer)
   cache.keep(b.self.entityId, true)
-  for (let i = 0; i < 4; i++) cache.add(await make(await someone(), 1))
+  for (let i = 0; i < 4; i++) cache.add(await make(await someone(), 1), true)
   assert.equal(cache.size, 2)
   assert.equal(cache.get(b.self.entityId), newer, 'kept records are not pushed out')
   assert.ok(cache.ofPeer(b.self.peerId))
+})
+
+test('an instance that names the PeerId of another in its record is not found by it, whoever hands that record on', async t => {
+  const network = new MemoryNetwork()
+  const [a, victim, gossip] = [await openInMemory(t, network), await openInMemory(t, network), await openInMemory(t, network)]
+  await connect(a, victim)
+  const found: boolean[] = []
+  a.registry.events.on('peer:found', ({ isProved }) => void found.push(isProved))
+  await connect(a, gossip)
+  const thief = await someone()
+  const certificate = await issuePeerChain(thief.seed, peerIdToBytes(victim.self.peerId), 1)
+  const record = await signRecord({ ...thief, certificate }, { certificate, sequence: 2 ** 40 })
+  // A neighbour that hands on what the thief signed.
+  const asked = await someone()
+  network.join(asked.peerId, '127.0.0.1').handle(PEER_RECORD_METHOD, { maxRequestBytes: 64, perSecond: 100 }, async () => record)
+  a.links.connect(asked.peerId)
+  const stolen = await a.registry.find(thief.entityId, AbortSignal.timeout(5000))
+  assert.equal(stolen?.peerId, victim.self.peerId, 'it may say so')
+  assert.equal(a.registry.knownPeer(victim.self.peerId)?.entityId, victim.self.entityId, 'but is not found by it')
+  assert.deepEqual(found, [true, false])
 })
 
 async function signRecord(self: Someone, change: Partial<PeerRecord>): Promise<Uint8Array> {

@@ -62,7 +62,7 @@ export class PeerRegistry implements AsyncDisposable {
     this.events = new Emitter(cause => deps.log.warn('a listener threw', { cause }))
     this.#asks = new TokenBucket(deps.clock, RECORD_ASKS_PER_SECOND, RECORD_ASKS_BURST)
     this.#search = new RecordSearch(deps, {
-      add: (found, addresses) => this.#add(found, addresses),
+      add: (found, isToldByItself, addresses) => this.#add(found, isToldByItself, addresses),
       own: () => ({ sequence: this.#sequence }),
       keyOf: peerKey,
       neighbours: () => this.neighbours().map(n => n.peerId)
@@ -100,7 +100,7 @@ export class PeerRegistry implements AsyncDisposable {
     return known && this.#view(known)
   }
 
-  /** The same by PeerId. */
+  /** The same by a PeerId that says so itself. */
   knownPeer(peerId: string): FoundPeer | undefined {
     const known = this.#cache.ofPeer(peerId)
     return known && this.#view(known)
@@ -182,7 +182,7 @@ export class PeerRegistry implements AsyncDisposable {
       const found = await checkPeerRecord(bytes, clock.now()).catch(cause => log.debug('a remembered record is not used', { cause }))
       if (!found) continue
       this.#cache.keep(found.entityId, true)
-      this.#cache.add(found)
+      this.#cache.add(found, false)
     }
     await this.publish(announcement)
     this.#server = serveRecords(this.#deps, {
@@ -221,7 +221,7 @@ export class PeerRegistry implements AsyncDisposable {
       try {
         await this.#asks.take(1, signal)
         const found = await askForRecord(this.#deps, { peerId }, { sequence: this.#sequence }, signal)
-        if (found?.peerId === peerId) this.#add(found)
+        if (found?.peerId === peerId) this.#add(found, true)
       } catch (cause) {
         if (!signal.aborted) this.#deps.log.debug('a peer does not say who it is', { peer: peerId, cause })
       }
@@ -244,7 +244,7 @@ export class PeerRegistry implements AsyncDisposable {
     }
   }
 
-  #add(found: CheckedRecord, addresses?: readonly string[]): CheckedRecord {
+  #add(found: CheckedRecord, isToldByItself: boolean, addresses?: readonly string[]): CheckedRecord {
     if (addresses && addresses.length > 0) {
       this.#addresses.delete(found.peerId)
       this.#addresses.set(found.peerId, addresses)
@@ -252,10 +252,12 @@ export class PeerRegistry implements AsyncDisposable {
     }
     if (found.entityId === this.#deps.self.entityId) return found
     const before = this.#cache.get(found.entityId)
-    const now = this.#cache.add(found)
-    if (now === found && before !== found) {
-      if (this.#cache.isKept(found.entityId)) this.#deps.memory?.saveRecord(found.entityId, found.bytes)
-      this.events.emit('peer:found', { peer: this.#view(found) })
+    const isProved = (): boolean => this.#cache.ofPeer(found.peerId)?.entityId === found.entityId
+    const wasProved = isProved()
+    const now = this.#cache.add(found, isToldByItself)
+    if ((now === found && before !== found) || (isProved() && !wasProved)) {
+      if (this.#cache.isKept(found.entityId)) this.#deps.memory?.saveRecord(now.entityId, now.bytes)
+      this.events.emit('peer:found', { peer: this.#view(now), isProved: isProved() })
     }
     return now
   }

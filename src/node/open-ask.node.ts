@@ -86,8 +86,9 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
     },
     stop.signal
   )
-  registry.events.on('peer:found', ({ peer }) => {
-    book.observe(peer.entityId, { peerId: peer.peerId, capabilities: peer.capabilities })
+  registry.events.on('peer:found', ({ peer, isProved }) => {
+    // Anybody may name any PeerId in its record: one that others named must not stand for whoever says so.
+    book.observe(peer.entityId, { capabilities: peer.capabilities, ...(isProved ? { peerId: peer.peerId } : {}) })
     messenger.wake(peer.entityId)
   })
   const accept = async (link: Parameters<OpenMessenger['accept']>[0]): Promise<void> => {

@@ -45,7 +45,8 @@ async function findWorkers({ book, messenger, registry }: TaskParts, skill: stri
   for await (const peer of registry.findByCapability(`task:${skill}`, until)) {
     const latencyMs = latencies.get(peer.entityId)
     const { score } = book.scores.view({ entityId: peer.entityId })
-    book.observe(peer.entityId, { peerId: peer.peerId, capabilities: peer.capabilities })
+    const isProved = registry.knownPeer(peer.peerId)?.entityId === peer.entityId
+    book.observe(peer.entityId, { capabilities: peer.capabilities, ...(isProved ? { peerId: peer.peerId } : {}) })
     found.push({ entityId: peer.entityId, score, ...(latencyMs === undefined ? {} : { latencyMs }) })
     if (found.length === 1)
       void systemClock.sleep(FIND_MORE_MS, until).then(
