@@ -262,6 +262,7 @@ export class PeerLink {
   #refuseAll(frame: Uint8Array, opened: readonly OpenedFrame[], code: string): undefined {
     for (const { type, sequence } of opened) if (type !== 'ack') this.#refuse(sequence, code)
     this.link.settled?.(frame, { code, message: 'the peer sends too much' })
+    if (code === 'BANNED') this.end(new KithError('BANNED', 'the peer is banned'))
     return undefined
   }
   #refuse(sequence: number, code: string): undefined {

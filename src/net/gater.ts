@@ -4,6 +4,7 @@ import { parseAddress } from './address-scope.ts'
 import type { ConnectionLimiter } from './connection-limiter.ts'
 import type { InboundPlaces } from './inbound-places.ts'
 import { MAX_RELAYED_CONNECTIONS } from './limits.ts'
+import type { RefusedPeers } from './refused-peers.ts'
 import type { RelayServer } from './relay-server.ts'
 import type { ScopeGate } from './scope-gate.ts'
 
@@ -11,12 +12,13 @@ export interface GaterDeps {
   readonly gate: ScopeGate
   readonly limiter: ConnectionLimiter
   readonly places: InboundPlaces
+  readonly refused: RefusedPeers
   readonly relayServer: RelayServer | undefined
   /** Live connections of a peer. */
   readonly connectionsOf: (peer: PeerId) => readonly Connection[]
 }
 
-export function makeGater({ gate, limiter, places, relayServer, connectionsOf }: GaterDeps): ConnectionGater {
+export function makeGater({ gate, limiter, places, refused, relayServer, connectionsOf }: GaterDeps): ConnectionGater {
   let relayed = 0
   /** The relay's own connection has its place by address; what comes through it is counted by itself. */
   const admitRelayed = (): (() => void) | undefined => {
@@ -25,6 +27,10 @@ export function makeGater({ gate, limiter, places, relayServer, connectionsOf }:
     return () => void relayed--
   }
   return {
+    denyDialPeer: peer => refused.has(peer.toString()),
+    // Also who was dialled at an address alone, and who comes through a relay.
+    denyInboundEncryptedConnection: peer => refused.has(peer.toString()),
+    denyOutboundEncryptedConnection: peer => refused.has(peer.toString()),
     denyDialMultiaddr: address => !gate.permits(address.toString()),
     filterMultiaddrForPeer: (_, address) => parseAddress(address.toString()) !== undefined,
     denyInboundConnection: connection => {

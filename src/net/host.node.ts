@@ -35,6 +35,7 @@ import {
   PING_INTERVAL_MS
 } from './limits.ts'
 import { type ReachabilityOptions, ReachabilityWatch } from './reachability-watch.ts'
+import { RefusedPeers } from './refused-peers.ts'
 import { RelayServer, type RelayServerOptions } from './relay-server.ts'
 import { Relays } from './relays.ts'
 import type { ScopeGate } from './scope-gate.ts'
@@ -81,10 +82,11 @@ export async function openHost<S extends HostServices = HostServices>(deps: Host
   const listen = options.listen ?? defaultListen
   for (const address of listen) deps.gate.allow(address, 'listen')
   const relays = new Relays(deps, options.relays ?? [])
+  const refused = new RefusedPeers()
   const reachability = new ReachabilityWatch(deps.log, options)
-  const libp2p = await createLibp2p(deps, options, listen, relays, reachability)
+  const libp2p = await createLibp2p(deps, options, listen, relays, reachability, refused)
   // Not `await using` yet: until it has started there is nothing to stop.
-  const host = new Host<S>(deps, libp2p, relays, reachability)
+  const host = new Host<S>({ ...deps, refused }, libp2p, relays, reachability)
   try {
     await libp2p.start()
   } catch (cause) {
@@ -106,7 +108,8 @@ async function createLibp2p<S extends HostServices>(
   options: HostOptions<S>,
   listen: readonly string[],
   relays: Relays,
-  reachability: ReachabilityWatch
+  reachability: ReachabilityWatch,
+  refused: RefusedPeers
 ): Promise<Libp2p<S>> {
   const [{ createLibp2p }, { tcp }, { webSockets }, { tls }, { noise }, { yamux }, { identify }, { ping }, { keys }, relayTransport] =
     await Promise.all([
@@ -177,6 +180,7 @@ async function createLibp2p<S extends HostServices>(
       gate: deps.gate,
       limiter,
       places,
+      refused,
       relayServer,
       connectionsOf: peer => created?.getConnections(peer) ?? []
     }),

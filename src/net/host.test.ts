@@ -200,6 +200,37 @@ test('CO16: connections above the total are refused', async t => {
   assert.ok(results.includes('PEER_UNREACHABLE'), results.join())
 })
 
+test('who is refused is cut off, and neither taken nor dialled again, over any protocol, until it is refused no more', async t => {
+  const [a, b] = [await open(t), await open(t)]
+  for (const o of [a, b]) o.host.rpc.handle('x', { maxRequestBytes: 1, perSecond: 9 }, async () => NONE)
+  const ask = (from: Opened, to: Opened): Promise<string> =>
+    from.host.rpc.request(target(to), 'x', NONE, { maxResponseBytes: 1 }).then(
+      () => 'ok',
+      e => (e as KithError).code
+    )
+  assert.deepEqual([await ask(b, a), await ask(a, b)], ['ok', 'ok'])
+  const banned = new Set([b.host.peerId])
+  const gone = Promise.withResolvers<void>()
+  b.host.events.on('peer:disconnected', () => gone.resolve())
+  using refusing = a.host.refuse(peerId => banned.has(peerId))
+  await within(gone.promise)
+  assert.notEqual(await ask(b, a), 'ok')
+  assert.equal(await ask(a, b), 'PEER_UNREACHABLE')
+  const by = AbortSignal.timeout(5000)
+  await assert.rejects(a.host.streams.open(target(b), 'kith', { maxFrameBytes: 10, signal: by }), code('PEER_UNREACHABLE'))
+  await assert.rejects(a.host.dial(b.host.addresses()[0]!, by), code('PEER_UNREACHABLE'))
+  const c = await open(t)
+  c.host.rpc.handle('x', { maxRequestBytes: 1, perSecond: 9 }, async () => NONE)
+  assert.equal(await ask(c, a), 'ok', 'others are not')
+  assert.deepEqual(
+    a.host.peers().map(p => p.peerId),
+    [c.host.peerId]
+  )
+  banned.clear()
+  assert.deepEqual([await ask(b, a), await ask(a, b)], ['ok', 'ok'])
+  void refusing
+})
+
 /** A WebSocket by hand, to send what no library sends. Resolves with what came back when the other side closes. */
 async function rawWebSocket(port: number, frame: Uint8Array): Promise<Buffer> {
   const socket = connect(port, '127.0.0.1')

@@ -10,6 +10,7 @@ import { Libp2pStreams } from './libp2p-streams.ts'
 import { MAX_ADDRESSES_PER_PEER } from './limits.ts'
 import type { Reachability } from './reachability.ts'
 import type { ReachabilityWatch } from './reachability-watch.ts'
+import type { RefusedPeers } from './refused-peers.ts'
 import type { Relays } from './relays.ts'
 import type { PeerTarget, Rpc } from './rpc.ts'
 import { RpcMethods } from './rpc-methods.ts'
@@ -43,6 +44,7 @@ export interface HostParts {
   readonly clock: Clock
   readonly log: Logger
   readonly gate: ScopeGate
+  readonly refused: RefusedPeers
 }
 
 export class Host<S extends HostServices = HostServices> implements AsyncDisposable {
@@ -130,6 +132,22 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
     return peerId
   }
 
+  /**
+   * Has nothing to do with these peers from now on, over any protocol: connections to them are closed and none is made or taken. `isRefused`
+   * is asked for each connection, so it may change its mind. @returns what ends it
+   */
+  refuse(isRefused: (peerId: string) => boolean): Disposable {
+    this.#deps.refused.set(isRefused)
+    for (const { peerId } of this.peers()) if (isRefused(peerId)) this.hangUp(peerId)
+    return { [Symbol.dispose]: () => this.#deps.refused.set(undefined) }
+  }
+
+  /** Cuts every connection to a peer. */
+  hangUp(peerId: string): void {
+    for (const connection of this.libp2p.getConnections())
+      if (connection.remotePeer.toString() === peerId) connection.abort(new Error('this peer is not wanted'))
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -141,6 +159,7 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
   }
 
   async #connect(target: PeerTarget, signal: AbortSignal): Promise<Connection> {
+    if (this.#deps.refused.has(target.peerId)) throw new KithError('PEER_UNREACHABLE', 'the peer is refused', { peer: target.peerId })
     const open = this.libp2p.getConnections().filter(c => c.status === 'open' && c.remotePeer.toString() === target.peerId)
     const best = open.find(c => c.direct) ?? open[0]
     if (best) return best

@@ -64,6 +64,7 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const late: { messenger?: OpenMessenger; carrier?: SealedCarrier; tasks?: Tasks } = {}
   const isActive = (id: string): boolean =>
     late.tasks?.tasks({ peer: id }).some(t => t.finishedAt === undefined) === true || late.messenger?.isWaitingFor(id) === true
+  refuseBanned(stack, host, book)
   const pool = stack.use(openLinkPool({ clock, random: fraction, guard, isActive }, directory))
   const allowsLegacy = (id: string): boolean => book.peer(id)?.allowsLegacy === true
   // While one thread reads frames, others check their signatures.
@@ -133,6 +134,17 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const server = deps.staysUp ? await openMessageServer(stack, deps, { book, messenger, monitor, accept }) : undefined
   const broadcasts = await openTalk(stack, deps, { book, messenger, registry, monitor, self })
   return { book, messenger, registry, directory, groups, tasks, presence, monitor, broadcasts, server, announce }
+}
+
+/** A ban holds for every protocol of the host, and for as long as it is one. */
+function refuseBanned(stack: AsyncDisposableStack, host: AskDeps['host'], book: PeerBook): void {
+  stack.use(host.refuse(peerId => book.isRefused(peerId)))
+  const over = new AbortController()
+  stack.defer(() => over.abort())
+  book.scores.onBanned(who => {
+    if ('entityId' in who) for (const peerId of book.peer(who.entityId)?.peerIds ?? []) host.hangUp(peerId)
+    else if (who.addressKey.startsWith('peer ')) host.hangUp(who.addressKey.slice('peer '.length))
+  }, over.signal)
 }
 
 /** Whether the user verified or named a peer, or granted it something. */

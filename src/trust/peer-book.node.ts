@@ -113,6 +113,15 @@ class SqlitePeerBook implements PeerBook {
     return this.#grants.first([entityId, ...(person === undefined ? [] : [person]), '*'], what)
   }
 
+  isRefused(peerId: string): boolean {
+    if (this.scores.isBanned({ addressKey: `peer ${peerId}` })) return true
+    const owner = this.#db.get<{ entity_id: string }>('SELECT entity_id FROM peer_ids WHERE peer_id = ?', peerId)
+    if (owner && this.scores.isBanned({ entityId: owner.entity_id })) return true
+    for (const { entityId, peerIds } of this.#pending.values())
+      if (peerIds.includes(peerId) && this.scores.isBanned({ entityId })) return true
+    return false
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return
     this.#closed = true

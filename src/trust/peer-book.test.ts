@@ -218,3 +218,39 @@ test('a ban by the user is one after a restart, however much later', async t => 
   book.scores.pardon(BOB)
   assert.equal(book.scores.isBanned({ entityId: BOB }), false)
 })
+
+test('the PeerIds of who is banned are refused, before and after a restart, until the ban ends', async t => {
+  const { clock, open } = setUp(t)
+  const banned: string[] = []
+  {
+    await using book = open()
+    book.scores.onBanned(who => void banned.push('entityId' in who ? who.entityId : who.addressKey))
+    book.observe(ALICE, { peerId: '12D3alice' })
+    book.observe(BOB, { peerId: '12D3bob' })
+    assert.deepEqual([book.isRefused('12D3alice'), book.isRefused('12D3bob')], [false, false])
+    book.scores.ban(ALICE)
+    for (let i = 0; i < 9; i++) book.scores.penalise({ entityId: BOB }, 'low', 'MALFORMED')
+    book.scores.penalise({ addressKey: 'peer 12D3unknown' }, 'fatal', 'DOWNGRADE')
+    book.scores.penalise({ addressKey: '192.0.2.1' }, 'fatal', 'DOWNGRADE')
+    assert.deepEqual(banned, [ALICE, BOB, 'peer 12D3unknown', '192.0.2.1'], 'each is told once')
+    assert.equal(book.isRefused('12D3alice'), true, 'also before it is on disk')
+  }
+  const ids = ['12D3alice', '12D3bob', '12D3unknown', '12D3other']
+  await using book = open()
+  assert.deepEqual(
+    ids.map(id => book.isRefused(id)),
+    [true, true, true, false]
+  )
+  assert.deepEqual(
+    book.scores.list().map(s => s.entityId),
+    [ALICE, BOB],
+    'PeerIds are no identities'
+  )
+  clock.at += 24 * 3_600_000
+  assert.deepEqual(
+    ids.map(id => book.isRefused(id)),
+    [true, false, false, false]
+  )
+  book.scores.pardon(ALICE)
+  assert.equal(book.isRefused('12D3alice'), false)
+})

@@ -1,6 +1,7 @@
 /** Peers in peers.db: schema and rows. */
 import type { Row } from '../store/sqlite.node.ts'
 import { aliasKey } from './checks.ts'
+import { USER_BAN } from './scores.ts'
 import type { PeerRecord } from './types.ts'
 
 export const MIGRATIONS = [
@@ -18,9 +19,10 @@ export const MIGRATIONS = [
    CREATE TABLE scores (entity_id TEXT PRIMARY KEY, score REAL NOT NULL, at INTEGER NOT NULL, code TEXT NOT NULL) STRICT, WITHOUT ROWID`
 ] as const
 
-/** Peers that only we ever noticed, nobody chose. */
-export const UNMARKED = `name IS NULL AND verified = 0 AND allows_legacy = 0 AND allows_relay = 0 AND is_mailbox = 0
-  AND NOT EXISTS (SELECT 1 FROM grants WHERE who = entity_id)`
+/** Peers that only we ever noticed, nobody chose or banned. */
+export const UNMARKED: string = `name IS NULL AND verified = 0 AND allows_legacy = 0 AND allows_relay = 0 AND is_mailbox = 0
+  AND NOT EXISTS (SELECT 1 FROM grants WHERE who = entity_id)
+  AND NOT EXISTS (SELECT 1 FROM scores WHERE scores.entity_id = peers.entity_id AND scores.code = '${USER_BAN}')`
 
 export const PUT_PEER = 'REPLACE INTO peers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'
 

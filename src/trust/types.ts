@@ -82,6 +82,8 @@ export interface PeerBook extends AsyncDisposable {
   /** The grant by which a peer may do something: its own, its person's, everybody's, in this order. */
   allowed(entityId: EntityId, what: GrantWhat): Grant | undefined
 
+  /** Whether a PeerId is banned, or stands for an identity that is. Asked for each connection. */
+  isRefused(peerId: string): boolean
   readonly scores: ScoreKeeper
 }
 
@@ -93,6 +95,8 @@ export interface ScoreKeeper {
   reward(who: Subject, points: number): ScoreView
   view(who: Subject): ScoreView
   isBanned(who: Subject): boolean
+  /** Told when somebody comes to be banned, until the signal. */
+  onBanned(listener: (who: Subject) => void, signal?: AbortSignal): void
   /** The user's own word: -100 until it is taken back, or back to 0. Durable within a second. */
   ban(entityId: EntityId): void
   pardon(entityId: EntityId): void
