@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import test from 'node:test'
 import fc from 'fast-check'
 import { FakeClock } from '../../test/kits/fake-clock.ts'
@@ -152,4 +153,13 @@ test('errors are told apart by code, and their text cannot move a cursor', () =>
   assert.ok(hasCode(e, 'X_Y') && !hasCode(new Error('X_Y'), 'X_Y'))
   assert.deepEqual([codeOf(e), codeOf(Object.assign(new Error(), { code: 'ENOENT' })), codeOf('text')], ['X_Y', 'ENOENT', 'INTERNAL'])
   assert.equal(textOf(e), 'bad �[31m�name')
+})
+
+test('listeners that are taken off, or whose signal is over, leave nothing behind', () => {
+  const emitter = new Emitter<{ tick: number }>()
+  const { signal } = new AbortController()
+  for (let i = 0; i < 5; i++) emitter.on('tick', () => assert.fail('it was taken off'), signal)()
+  assert.equal(getEventListeners(signal, 'abort').length, 0)
+  emitter.on('tick', () => assert.fail('over'), AbortSignal.abort())
+  emitter.emit('tick', 1)
 })

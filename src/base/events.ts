@@ -12,8 +12,13 @@ export class Emitter<M extends Record<string, unknown>> {
     const set = this.#listeners.get(name) ?? new Set()
     this.#listeners.set(name, set)
     set.add(listener as (payload: never) => void)
-    const off = (): void => void set.delete(listener as (payload: never) => void)
-    signal?.addEventListener('abort', off, { once: true })
+    const off = (): void => {
+      set.delete(listener as (payload: never) => void)
+      // A signal that outlives many listeners must not keep them.
+      signal?.removeEventListener('abort', off)
+    }
+    if (signal?.aborted) off()
+    else signal?.addEventListener('abort', off, { once: true })
     return off
   }
 

@@ -8,7 +8,14 @@ import { codeOf, KithError } from '../base/errors.ts'
 import { keyOfDid } from '../wire/did-key.ts'
 import { canonicalJson, isJsonObject, type JsonObject, parseJsonObject } from '../wire/strict-json.ts'
 import { HttpCaller, type HttpTarget } from './http-connect.node.ts'
-import { MAX_CODE_CHARS, MAX_HTTP_ANSWER_BYTES, MAX_HTTP_SENDING_BYTES, MAX_HTTP_WAIT_MS, MAX_REASON_CHARS } from './limits.ts'
+import {
+  MAX_CODE_CHARS,
+  MAX_HTTP_ANSWER_BYTES,
+  MAX_HTTP_ARRIVED_BYTES,
+  MAX_HTTP_SENDING_BYTES,
+  MAX_HTTP_WAIT_MS,
+  MAX_REASON_CHARS
+} from './limits.ts'
 import type { MessageLink } from './link.ts'
 import type { EntityId } from './types.ts'
 
@@ -56,6 +63,8 @@ class HttpClientLink implements MessageLink {
   readonly #caller: HttpCaller
   readonly #headers: Readonly<Record<string, string>>
   readonly #arrived: Uint8Array[] = []
+  #arrivedBytes = 0
+  #onRoom: (() => void) | undefined
   /** In the order in which they are to go. */
   readonly #waiting: Waiting[] = []
   readonly #tasks = new Set<Promise<void>>()
@@ -75,6 +84,8 @@ class HttpClientLink implements MessageLink {
   async next(): Promise<Uint8Array | undefined> {
     while (this.#arrived.length === 0 && !this.closed.aborted) await new Promise<void>(resolve => (this.#wakeReader = resolve))
     const frame = this.#arrived.shift()
+    this.#arrivedBytes -= frame?.length ?? 0
+    if (this.#arrivedBytes < MAX_HTTP_ARRIVED_BYTES) this.#onRoom?.()
     if (!frame && this.#failure) throw this.#failure
     return frame
   }
@@ -128,6 +139,7 @@ class HttpClientLink implements MessageLink {
     const headers = { ...this.#headers, prefer: `wait=${Math.floor(MAX_HTTP_WAIT_MS / 1000)}` }
     try {
       while (!this.closed.aborted) {
+        if (this.#arrivedBytes >= MAX_HTTP_ARRIVED_BYTES) await new Promise<void>(resolve => (this.#onRoom = resolve))
         const { status, body } = await this.#caller.call('POST', '/message', headers, new Uint8Array(0), this.closed)
         this.#take(status, body)
       }
@@ -141,7 +153,12 @@ class HttpClientLink implements MessageLink {
     const json = readJson(body)
     const reply = json['reply'] ?? []
     if (!Array.isArray(reply)) throw new KithError('PEER_PROTOCOL', 'the server answered something else')
-    for (const frame of reply) this.#arrived.push(utf8(canonicalJson(frame)))
+    for (const message of reply) {
+      const frame = utf8(canonicalJson(message))
+      this.#arrived.push(frame)
+      this.#arrivedBytes += frame.length
+    }
+    if (this.#arrivedBytes > 2 * MAX_HTTP_ARRIVED_BYTES) throw new KithError('PEER_PROTOCOL', 'the server sends more than is read')
     if (reply.length > 0) this.#wakeReader?.()
     if (status !== 200) throw refusalOf(status, json)
   }
@@ -152,6 +169,7 @@ class HttpClientLink implements MessageLink {
       this.#failure = error instanceof KithError ? error : new KithError('PEER_PROTOCOL', 'the link broke', { cause: codeOf(error) })
     this.#ended.abort(this.#failure)
     this.#wakeReader?.()
+    this.#onRoom?.()
     for (const { reject } of this.#waiting.splice(0)) reject(this.#failure ?? new KithError('PEER_PROTOCOL', 'the link has ended'))
   }
   #track(task: Promise<void>): void {

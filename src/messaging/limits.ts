@@ -79,6 +79,8 @@ export const MIN_WINDOW_BYTES: number = 64 * 1024
 export const FIRST_WINDOW_BYTES: number = 256 * 1024
 export const MAX_WINDOW_BYTES: number = 4 * 1024 * 1024
 export const MAX_UNACKED = 4096
+/** Answers to pings, requests for parts and the like that wait for one link; more are not given. */
+export const MAX_SAYINGS = 1024
 /** A peer that takes messages and acknowledges none for so long is given up. */
 export const ACK_TIMEOUT_MS = 30_000
 /** Frames of one link that are being checked at once, and their bytes: less than a session puts in order. */
@@ -132,6 +134,8 @@ export const MAX_HTTP_OUTGOING_BYTES: number = 4 * 1024 * 1024
 export const MAX_HTTP_REPLY_BYTES: number = 1024 * 1024
 /** Bytes of an answer that a client reads. */
 export const MAX_HTTP_ANSWER_BYTES: number = 3 * 1024 * 1024
+/** Bytes of messages in answers that a client has not read yet: then it collects no more; and twice as much ends the link. */
+export const MAX_HTTP_ARRIVED_BYTES: number = 8 * 1024 * 1024
 /** A client's request in all, and connecting alone. */
 export const HTTP_REQUEST_MS = 40_000
 export const HTTP_CONNECT_MS = 10_000

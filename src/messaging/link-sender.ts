@@ -13,7 +13,16 @@ import { SendWindow } from './bandwidth.ts'
 import type { Channel, SealedFrame } from './channel.ts'
 import { ChunkSender } from './chunk-sender.ts'
 import type { Failpoint } from './failpoints.ts'
-import { ACK_TIMEOUT_MS, CHUNKED_ABOVE_BYTES, HEARTBEAT_MS, MAX_UNACKED, PARTIAL_IDLE_MS, PUT_OFF_MS, SEND_AHEAD_BYTES } from './limits.ts'
+import {
+  ACK_TIMEOUT_MS,
+  CHUNKED_ABOVE_BYTES,
+  HEARTBEAT_MS,
+  MAX_SAYINGS,
+  MAX_UNACKED,
+  PARTIAL_IDLE_MS,
+  PUT_OFF_MS,
+  SEND_AHEAD_BYTES
+} from './limits.ts'
 import type { MessageLink } from './link.ts'
 import type { PeerFigures } from './peer-figures.ts'
 import type { PeerQueue } from './peer-queue.ts'
@@ -131,7 +140,8 @@ export class LinkSender {
 
   /** Sends something that nobody waits for. @returns whether the link has it */
   say(type: MessageType, body: JsonObject): Promise<boolean> {
-    if (this.#isOver) return Promise.resolve(false)
+    // Answers to a peer that asks and does not read.
+    if (this.#isOver || this.#sayings.length >= MAX_SAYINGS) return Promise.resolve(false)
     return new Promise(resolve => {
       this.#sayings.push({ type, body, done: resolve })
       this.pump()
