@@ -1,5 +1,6 @@
 /** The HTTP server and client of spec 001 over real sockets, with real messengers behind them. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import test from 'node:test'
 import { randomBytes } from '#crypto'
@@ -30,7 +31,12 @@ interface Server extends AsyncDisposable {
 }
 
 /** A messenger that only listens: it has no way to connect to anybody. */
-async function openServer(folder: string, options: MessageHttpOptions = {}, guard: Guard = openGuard): Promise<Server> {
+async function openServer(
+  folder: string,
+  options: MessageHttpOptions = {},
+  guard: Guard = openGuard,
+  stats: unknown = { links: 1 }
+): Promise<Server> {
   await using stack = new AsyncDisposableStack()
   const peer = stack.use(await new MemoryNetwork().open(folder, 'server', { guard }))
   const [penalties, granted, banned] = [[] as string[], new Set<string>(), new Set<string>()]
@@ -40,7 +46,7 @@ async function openServer(folder: string, options: MessageHttpOptions = {}, guar
         ...{ clock: systemClock, log: silentLogger, self: await selfOf('server') },
         accept: link => peer.messenger.accept(link),
         peers: () => [{ entityId: 'did:key:x', address: undefined, hasPublicKey: true }],
-        stats: () => ({ links: 1 }),
+        stats: () => stats,
         isGranted: id => granted.has(id),
         isBanned: key => banned.has(key),
         penalise: (_key, penalty, code) => void penalties.push(`${penalty} ${code}`)
@@ -277,4 +283,49 @@ test('a client that is silent, slow, or sends too many headers is let go (threat
   await eventually('both there', () => http.connections === 2)
   assert.match(await raw(http, 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n'), /^HTTP\/1.1 503/)
   for (const socket of held) socket.destroy()
+})
+
+test('CO15: a client that does not read its answer is dropped, and others are served meanwhile', async () => {
+  using folder = tempFolder()
+  await using server = await openServer(folder.path, { writeStallMs: 100 }, openGuard, 'x'.repeat(32 * 1024 * 1024))
+  const { http } = server
+  const socket = connect(http.port, http.host)
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  socket.pause().write(`GET /stats HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`)
+  assert.equal((await fetch(`${http.url}/health`, { headers: { connection: 'close' } })).status, 200)
+  await eventually('dropped', () => http.connections === 0)
+  socket.destroy()
+})
+
+test('CO17: one address has so many connections, and no more', async () => {
+  using folder = tempFolder()
+  await using server = await openServer(folder.path, { loopback: 3 })
+  const { http } = server
+  const held = Array.from({ length: 3 }, () => connect(http.port, http.host))
+  await eventually('all there', () => http.connections === 3)
+  assert.match(await raw(http, 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n'), /^HTTP\/1.1 503/)
+  held.pop()!.destroy()
+  await eventually('one has gone', () => http.connections === 2)
+  assert.match(await raw(http, 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n', /\}$/), /^HTTP\/1.1 200/)
+  for (const socket of held) socket.destroy()
+})
+
+test('CO18: a thousand short connections leave nothing behind', async () => {
+  using folder = tempFolder()
+  await using server = await openServer(folder.path)
+  const { http } = server
+  const short = (i: number): Promise<void> =>
+    new Promise(resolve => {
+      const socket = connect(http.port, http.host, () => {
+        if (i % 3 === 0) socket.destroy()
+        else socket.end(i % 3 === 1 ? 'GET /hea' : 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n')
+      })
+      socket.on('error', () => {}).resume()
+      socket.once('close', () => resolve())
+    })
+  for (let i = 0; i < 1000; i += 40) await Promise.all(Array.from({ length: 40 }, (_, n) => short(i + n)))
+  await eventually('all gone', () => http.connections === 0)
+  assert.equal(http.links, 0)
+  assert.equal((await fetch(`${http.url}/health`)).status, 200)
 })

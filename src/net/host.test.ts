@@ -281,6 +281,26 @@ test('CO5-CO10: malformed and oversized WebSocket frames close the connection, a
   await b.host.rpc.request(target(a), 'x', NONE, { maxResponseBytes: 1 })
 })
 
+test('HS7: the longest message that Noise can name, which is none, ends its connection and nothing else', async t => {
+  const a = await open(t)
+  const { port } = parseAddress(a.host.addresses()[0]!)!
+  const line = (text: string): Buffer => Buffer.from(`${String.fromCharCode(text.length + 1)}${text}\n`)
+  for (const length of [65_535, 64]) {
+    const socket = connect(port!, '127.0.0.1')
+    socket.on('error', () => {})
+    const prefix = Buffer.alloc(2)
+    prefix.writeUInt16BE(length)
+    // The first message of a handshake is a key and anything; the second must decrypt.
+    const junk = Buffer.concat([prefix, randomBytes(length)])
+    socket.write(Buffer.concat([line('/multistream/1.0.0'), line('/noise'), junk, junk]))
+    const closed = new Promise(resolve => socket.resume().once('close', resolve))
+    await within(closed)
+  }
+  const b = await open(t)
+  a.host.rpc.handle('x', { maxRequestBytes: 1, perSecond: 9 }, async () => NONE)
+  await b.host.rpc.request(target(a), 'x', NONE, { maxResponseBytes: 1 })
+})
+
 test('bytes that are not libp2p harm nobody', async t => {
   const a = await open(t, { listen: [TCP, WS] })
   for (const address of a.host.addresses()) {
