@@ -167,35 +167,3 @@ test('an idle link says that it is there, and one that is silent is given up', a
   assert.ok(alice.isConnected(bob.id), 'heartbeats keep it')
   assert.deepEqual(lost, [])
 })
-
-test('a worn session is replaced by a new one without anybody noticing', async () => {
-  using folder = tempFolder()
-  await using c = new Case(folder.path)
-  const sessions = new Set<string>()
-  let sealed = 0
-  c.net.wrap = channels => ({
-    ...channels,
-    connect: async (link, to, signal) => {
-      const channel = await channels.connect(link, to, signal)
-      sessions.add(channel.sessionId)
-      const isFirst = sessions.size === 1
-      const seal = channel.seal.bind(channel)
-      channel.seal = (type, payload) => {
-        sealed++
-        return seal(type, payload)
-      }
-      Object.defineProperty(channel, 'worn', { get: () => isFirst && sealed >= 3 })
-      return channel
-    }
-  })
-  await c.open(0)
-  await c.open(1)
-  const [alice, bob] = [c.peers[0]!.messenger, c.peers[1]!]
-  const lost: string[] = []
-  alice.events.on('peer:lost', e => lost.push(e.reason))
-  for (let i = 0; i < 8; i++) await c.run({ do: 'send', from: 0, large: false })
-  await c.heal()
-  assert.equal(bob.messenger.inbox().length, 8)
-  assert.equal(sessions.size, 2)
-  assert.deepEqual(lost, [])
-})

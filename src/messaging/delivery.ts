@@ -13,6 +13,7 @@ import { Alarm } from './alarm.ts'
 import type { Channel, Channels } from './channel.ts'
 import type { ChunkReceiver } from './chunk-receiver.ts'
 import type { Failpoint } from './failpoints.ts'
+import type { GreetingLink } from './greeting-link.ts'
 import { Greetings } from './greetings.ts'
 import type { Guard } from './guard.ts'
 import type { Inbox } from './inbox.ts'
@@ -183,10 +184,51 @@ export class Delivery implements AsyncDisposable {
     else if (this.#opening < MAX_OPENING) this.#track(this.#open(peer))
   }
 
-  /** Makes a new session for a link that lives: on a link of its own, which takes the place of the old one. */
-  #renew(peer: Peer): void {
-    const mayOpen = !peer.opening && !this.#closing.signal.aborted && this.#deps.clock.monotonic() >= peer.retryAt
-    if (mayOpen) this.#track(this.#open(peer))
+  /** Makes a new session on a link that lives. */
+  #renew(peer: Peer, old: PeerLink): void {
+    const may = peer.link === old && !peer.opening && !this.#closing.signal.aborted && this.#deps.clock.monotonic() >= peer.retryAt
+    if (may) this.#track(this.#rekey(peer, old))
+  }
+  async #rekey(peer: Peer, old: PeerLink): Promise<void> {
+    const stop = new AbortController()
+    peer.opening = stop
+    await using greeting = old.greet()
+    try {
+      const channel = await this.#greet(signal => this.#deps.channels.connect(greeting, peer.id, signal), stop.signal)
+      this.#handOver(peer, old, channel)
+    } catch (error) {
+      // The peer's own goes on, or this session is used for a while longer.
+      this.#deps.log.debug('no new session', { peer: peer.id, code: codeOf(error) })
+      peer.retryAt = this.#deps.clock.monotonic() + RETRY_MS
+      this.#alarm.at(peer.retryAt)
+    } finally {
+      if (peer.opening === stop) peer.opening = undefined
+    }
+  }
+  /** The peer begins a new session on its link. */
+  async #rekeyed(peer: Peer, old: PeerLink, link: GreetingLink): Promise<void> {
+    await using greeting = link
+    try {
+      const channel = await this.#greet(signal => this.#deps.channels.accept(greeting, signal))
+      this.#handOver(peer, old, channel)
+    } catch (error) {
+      this.#deps.guard.report({ entityId: peer.id, peerId: greeting.peerId, address: greeting.address }, codeOf(error))
+      this.#deps.log.debug('no new session', { peer: peer.id, code: codeOf(error) })
+    }
+  }
+  /** From here on the link is the new session's, on both sides at the same place in the stream of frames. */
+  #handOver(peer: Peer, old: PeerLink, channel: Channel): void {
+    const isStill = peer.link === old && !old.ended && !this.#closing.signal.aborted
+    if (!isStill || channel.peer !== peer.id) {
+      channel.close()
+      throw new KithError(isStill ? 'IDENTITY_MISMATCH' : 'LINK_REPLACED', 'the link is not to have this session')
+    }
+    this.#deps.failpoint('session:made')
+    const left = old.replace()
+    peer.queue.putBack(this.#deps.outbox.notDelivered(left, { code: 'LINK_REPLACED', message: 'a new session began' }))
+    peer.opening?.abort(new KithError('LINK_REPLACED', 'there is a new session'))
+    peer.opening = undefined
+    this.#track(this.#run(peer, old.link, channel, old.openedByUs, old.channel.sessionId))
   }
 
   async #open(peer: Peer): Promise<void> {
@@ -267,12 +309,23 @@ export class Delivery implements AsyncDisposable {
     peer.opening?.abort(new KithError('LINK_REPLACED', 'the peer has opened a link'))
     // Between two peers there is at most one link, and its object lives as long as it.
     this.#peers.set(peer.id, peer)
-    const served = new PeerLink(this.#linkDeps(peer), link, channel, byUs)
+    const running = this.#run(peer, link, channel, byUs)
+    this.#deps.outbox.notReached(peer.id, undefined)
+    if (isNew) this.#deps.events.emit('peer:connected', { entityId: peer.id, peerId: link.peerId })
+    await running
+  }
+
+  /** Serves a session on a link until one of them ends. */
+  async #run(peer: Peer, link: MessageLink, channel: Channel, byUs: boolean, replaces?: string): Promise<void> {
+    const served: PeerLink = new PeerLink(
+      { ...this.#linkDeps(peer, () => served), ...(replaces === undefined ? {} : { replaces }) },
+      link,
+      channel,
+      byUs
+    )
     peer.link = served
     peer.failures = 0
     peer.retryAt = 0
-    this.#deps.outbox.notReached(peer.id, undefined)
-    if (isNew) this.#deps.events.emit('peer:connected', { entityId: peer.id, peerId: link.peerId })
     const running = served.run()
     this.#track(running)
     const left = await running
@@ -319,13 +372,14 @@ export class Delivery implements AsyncDisposable {
     return undefined
   }
 
-  #linkDeps(peer: Peer): ConstructorParameters<typeof PeerLink>[0] {
+  #linkDeps(peer: Peer, served: () => PeerLink): ConstructorParameters<typeof PeerLink>[0] {
     const { clock, log, guard, failpoint, outbox, inbox } = this.#deps
     return {
       ...{ clock, log, guard, failpoint, queue: peer.queue, figures: peer.figures },
       onSent: m => outbox.onTheWay(peer.id, m),
       onDelivered: all => outbox.delivered(peer.id, all),
-      onWorn: () => this.#renew(peer),
+      onWorn: () => this.#renew(peer, served()),
+      onGreeting: greeting => this.#track(this.#rekeyed(peer, served(), greeting)),
       onReceipt: ids => outbox.receipt(peer.id, ids),
       chunks: this.#deps.chunks,
       hasReceived: id => this.#deps.store.hasReceived(peer.id, id),

@@ -73,8 +73,6 @@ export class LinkSender {
   readonly #link: MessageLink
   readonly #channel: Channel
   readonly #end: (reason: KithError) => void
-  /** Whether this side makes a new session when this one is worn. */
-  readonly #renews: boolean
   readonly #window: SendWindow
   readonly #unacked = new Map<number, Unacked>()
   readonly #acks = new AckBook()
@@ -94,12 +92,11 @@ export class LinkSender {
   #putOffUntil = 0
 
   /** @param end ends the link, by `over` too */
-  constructor(deps: LinkSenderDeps, link: MessageLink, channel: Channel, renews: boolean, end: (reason: KithError) => void) {
+  constructor(deps: LinkSenderDeps, link: MessageLink, channel: Channel, end: (reason: KithError) => void) {
     const now = deps.clock.monotonic()
     this.#deps = deps
     this.#link = link
     this.#channel = channel
-    this.#renews = renews
     this.#end = end
     this.usedAt = this.#saidAt = now
     this.#window = new SendWindow(now)
@@ -234,7 +231,7 @@ export class LinkSender {
     if (this.#unacked.size >= MAX_UNACKED) return false
     const partBytes = this.chunks.nextBytes
     // Nothing new begins in a session that is to be replaced.
-    const isWorn = this.#renews && this.#channel.worn
+    const isWorn = this.#channel.worn
     if (isWorn && !this.hasUnacked) this.#deps.onWorn()
     const next = isWorn ? undefined : this.#deps.queue.peek()
     const isLarge = next !== undefined && next.bytes > CHUNKED_ABOVE_BYTES

@@ -6,13 +6,15 @@ import type { Clock } from '../base/clock.ts'
 import { codeOf, KithError, textOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { MESSAGE_TYPES, type MessageType } from '../wire/message-types.ts'
+import { readSecureMessage } from '../wire/secure-message.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
 import type { Channel, OpenedFrame } from './channel.ts'
 import { ChunkExchange, type WholeMessage } from './chunk-exchange.ts'
 import type { ChunkReceiver } from './chunk-receiver.ts'
 import { FramePipeline } from './frame-pipeline.ts'
+import { GreetingLink, type GreetingStep, greetingStep } from './greeting-link.ts'
 import type { Guard, Origin } from './guard.ts'
-import { HEARTBEAT_MS, MAX_BAD_FRAMES, MISSED_HEARTBEATS } from './limits.ts'
+import { HEARTBEAT_MS, MAX_BAD_FRAMES, MAX_WINDOW_BYTES, MISSED_HEARTBEATS } from './limits.ts'
 import type { MessageLink } from './link.ts'
 import { LinkSender, type LinkSenderDeps } from './link-sender.ts'
 import type { WaitingMessage } from './store.ts'
@@ -29,6 +31,10 @@ export interface PeerLinkDeps extends LinkSenderDeps {
   /** Large messages on their way in. */
   readonly chunks: ChunkReceiver
   readonly hasReceived: (id: string) => boolean
+  /** The peer begins another session on this link; to be disposed when that is over. */
+  readonly onGreeting: (greeting: GreetingLink) => void
+  /** The session before this one on the same link: what of it is still under way is sent again in this one. */
+  readonly replaces?: string
 }
 
 /** Errors after which a session is of no use. */
@@ -41,6 +47,13 @@ export class PeerLink {
   readonly since: number
   /** Why it ended; undefined while it lives. */
   ended: KithError | undefined
+  /** Another session has the link now. */
+  #isReplaced = false
+  /** Handshakes of another session, begun by us and by the peer. */
+  #begun: GreetingLink | undefined
+  #answered: GreetingLink | undefined
+  /** Bytes of the session before that came late. */
+  #lateBytes = 0
   readonly #deps: PeerLinkDeps
   readonly #sender: LinkSender
   readonly #chunks: ChunkExchange
@@ -59,7 +72,7 @@ export class PeerLink {
     this.openedByUs = openedByUs
     this.since = this.#heardAt = this.#receivedAt = deps.clock.monotonic()
     this.#origin = { entityId: channel.peer, peerId: link.peerId, address: link.address }
-    this.#sender = new LinkSender(deps, link, channel, openedByUs, reason => this.end(reason))
+    this.#sender = new LinkSender(deps, link, channel, reason => this.end(reason))
     this.#pipeline = new FramePipeline({
       open: frame => channel.open(frame),
       take: (frame, opened) => this.#opened(frame, opened),
@@ -99,7 +112,8 @@ export class PeerLink {
       while (!this.ended) {
         const frame = await this.link.next()
         if (!frame) break
-        const room = this.#receive(frame)
+        const step = greetingStep(frame)
+        const room = step ? this.#greeted(step, frame) : this.#receive(frame)
         if (room) await room
       }
       await this.#pipeline.end()
@@ -107,19 +121,33 @@ export class PeerLink {
     } catch (error) {
       this.end(error instanceof KithError ? error : new KithError('INTERNAL', 'the link failed', {}, { cause: error }))
     }
-    await this.link[Symbol.asyncDispose]()
+    this.link.closed.removeEventListener('abort', gone)
+    await Promise.all([this.#begun, this.#answered].map(g => g?.[Symbol.asyncDispose]()))
+    if (!this.#isReplaced) await this.link[Symbol.asyncDispose]()
     this.channel.close()
     return this.#left
   }
-  #left: readonly WaitingMessage[] = []
+  #left: WaitingMessage[] = []
 
   /** Ends the link; `run` resolves soon. */
   end(reason: KithError): void {
     if (this.ended) return
     this.ended = reason
     this.#deps.failpoint('link:lost')
-    this.#left = this.#sender.over()
-    void this.link[Symbol.asyncDispose]()
+    this.#left = [...this.#sender.over()]
+    if (!this.#isReplaced) void this.link[Symbol.asyncDispose]()
+  }
+
+  /** Begins a handshake on this link; to be disposed when it is over. */
+  greet(): GreetingLink {
+    this.#begun = new GreetingLink(this.link)
+    return this.#begun
+  }
+  /** Another session takes the link over, which stays open. What was not acknowledged goes back: `run` hands out nothing then. */
+  replace(): readonly WaitingMessage[] {
+    this.#isReplaced = true
+    this.end(new KithError('LINK_REPLACED', 'there is a new session on the link'))
+    return this.#left.splice(0)
   }
 
   /** Sends what waits, as far as the peer takes it. */
@@ -136,6 +164,22 @@ export class PeerLink {
     if (now - this.#heardAt >= MISSED_HEARTBEATS * HEARTBEAT_MS)
       this.end(new KithError('PEER_SILENT', 'the peer sent nothing for too long'))
     return this.#sender.tick(now)
+  }
+
+  /** A message of a handshake: what came before it is acted on first, and nothing is read before it is. */
+  async #greeted(step: GreetingStep, frame: Uint8Array): Promise<void> {
+    const { guard, clock } = this.#deps
+    this.#heardAt = clock.monotonic()
+    const refused = guard.admit(this.#origin, undefined, frame.length) ?? guard.admit(this.#origin, step, frame.length)
+    if (refused !== undefined) return this.end(new KithError('RATE_LIMITED', 'the peer sends too much', { code: refused }))
+    await this.#pipeline.end()
+    if (step === 'handshake' && (!this.#answered || this.#answered.closed.aborted)) {
+      this.#answered = new GreetingLink(this.link)
+      this.#deps.onGreeting(this.#answered)
+    }
+    const greeting = step === 'handshake_ack' ? this.#begun : this.#answered
+    if (greeting && !greeting.closed.aborted) await greeting.give(frame)
+    else this.#bad(new KithError('SEQUENCE_ERROR', 'no handshake waits for this message'), frame)
   }
 
   /** Resolves when the next frame may come. */
@@ -179,6 +223,10 @@ export class PeerLink {
 
   #bad(error: unknown, frame?: Uint8Array): void {
     const code = codeOf(error)
+    if (frame && code === 'SESSION_EXPIRED' && this.#isLate(frame)) {
+      this.link.settled?.(frame)
+      return
+    }
     // Who brought it is not known here: the server blames the address that did.
     if (frame && this.link.settled) {
       this.link.settled(frame, { code, message: textOf(error) })
@@ -188,6 +236,12 @@ export class PeerLink {
     this.#deps.log.debug('bad frame', { peer: this.channel.peer, code })
     if (++this.#badFrames >= MAX_BAD_FRAMES || FATAL.has(code))
       this.end(new KithError('PEER_PROTOCOL', 'the peer sent what is no message', { code }))
+  }
+
+  /** Whether a frame is of the session before and was under way when this one began; not without end. */
+  #isLate(frame: Uint8Array): boolean {
+    this.#lateBytes += frame.length
+    return this.#lateBytes <= MAX_WINDOW_BYTES && readSecureMessage(frame).sessionId === this.#deps.replaces
   }
 
   #dispatch(message: OpenedFrame, bytes: number): Promise<void> | undefined {
