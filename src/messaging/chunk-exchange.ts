@@ -7,7 +7,7 @@ import { type JsonObject, parseJsonObject } from '../wire/strict-json.ts'
 import type { ChunkReceiver } from './chunk-receiver.ts'
 import type { ChunkSender } from './chunk-sender.ts'
 import type { Failpoint } from './failpoints.ts'
-import { MAX_MESSAGE_BODY_BYTES } from './limits.ts'
+import { MAX_MESSAGE_PAYLOAD_BYTES } from './limits.ts'
 import { INTERNAL_TYPES } from './outbox.ts'
 import type { WaitingMessage } from './store.ts'
 import type { EntityId } from './types.ts'
@@ -30,9 +30,6 @@ export interface WholeMessage {
   /** Of the whole payload. */
   readonly bytes: number
 }
-
-/** A message with its id around it. */
-const MAX_PAYLOAD_BYTES = MAX_MESSAGE_BODY_BYTES + 1024
 
 export class ChunkExchange {
   readonly #deps: ChunkExchangeDeps
@@ -81,7 +78,7 @@ export class ChunkExchange {
 function readWhole(id: string, name: string, payload: Uint8Array): WholeMessage {
   const type = messageTypeOf(name)
   if (!type || INTERNAL_TYPES.has(type)) throw new KithError('UNSUPPORTED', 'not a type that comes in chunks')
-  const { message_id: inside, ...body } = parseJsonObject(payload, { maxBytes: MAX_PAYLOAD_BYTES })
+  const { message_id: inside, ...body } = parseJsonObject(payload, { maxBytes: MAX_MESSAGE_PAYLOAD_BYTES })
   if (inside !== id) throw new KithError('BAD_PAYLOAD', 'the whole message has another id than its transfer')
   checkBody(type, body, payload.length)
   return { id, type, body, bytes: payload.length }

@@ -10,18 +10,15 @@ import type { Clock } from '../base/clock.ts'
 import { KithError } from '../base/errors.ts'
 import type { ChunkInit, ChunkPart } from '../wire/chunk-payloads.ts'
 import {
-  MAX_LINKS,
+  MAX_ASKED_RANGES,
   MAX_PARTIAL_BYTES,
   MAX_PARTIAL_BYTES_PER_PEER,
-  MAX_TRANSFERS_PER_LINK,
+  MAX_PARTIALS,
+  MAX_PARTIALS_PER_PEER,
   PARTIAL_IDLE_MS,
   PARTIAL_TOTAL_MS
 } from './limits.ts'
 import type { EntityId } from './types.ts'
-
-/** Unfinished messages of one peer, those of its last links among them, and of all. */
-const MAX_PARTIALS_PER_PEER = 4 * MAX_TRANSFERS_PER_LINK
-const MAX_PARTIALS = MAX_LINKS * MAX_TRANSFERS_PER_LINK
 
 interface Partial {
   readonly from: EntityId
@@ -149,10 +146,8 @@ function rangesOf({ parts }: Partial): readonly [number, number][] {
     if (part) continue
     const last = out.at(-1)
     if (last && last[1] === i - 1) last[1] = i
-    else if (out.length < MAX_RANGES) out.push([i, i])
+    else if (out.length < MAX_ASKED_RANGES) out.push([i, i])
     else break
   }
   return out
 }
-/** The same as MAX_MISSING_RANGES of the layout, or fewer. */
-const MAX_RANGES = 64

@@ -9,11 +9,8 @@
  */
 import { KithError } from '../base/errors.ts'
 import type { GroupChange, GroupRole } from '../wire/group-op.ts'
-import { MAX_GROUP_MEMBERS } from './limits.ts'
+import { MAX_CONTESTED_REMOVALS, MAX_GROUP_MEMBERS } from './limits.ts'
 import type { EntityId } from './types.ts'
-
-/** Removals of somebody who did something meanwhile: each costs another look at all operations, and honest groups have few. */
-const MAX_CONTESTED_REMOVALS = 16
 
 /** An operation whose signature, parents and lamport time are right. */
 export interface GroupOpNode {

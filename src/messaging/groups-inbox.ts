@@ -13,6 +13,10 @@ import { epochIdOf, openPost } from './groups-seal.ts'
 import type { OutgoingCopy, StoredEpoch, StoredPost } from './groups-store.ts'
 import type { GroupsDeps, GroupsEvents, PostView } from './groups-types.ts'
 import {
+  ALL_FOLDED_OPS_PER_SECOND,
+  EPOCHS_TOLD,
+  FOLDED_OPS_BURST,
+  FOLDED_OPS_PER_SECOND,
   HELD_POST_MS,
   MAX_GROUPS,
   MAX_GROUPS_PER_PEER,
@@ -34,12 +38,6 @@ export interface GroupInboxParts {
 }
 
 type Received = Pick<IncomingMessage, 'from' | 'body' | 'sentAt' | 'receivedAt'>
-/** Operations that are folded for what one peer sends, in a second and at once, and for all peers. Who gets none asks again with the next message. */
-const FOLDED_OPS_PER_SECOND = 256
-const FOLDED_OPS_BURST = 8192
-const ALL_FOLDED_OPS_PER_SECOND = 2 * FOLDED_OPS_PER_SECOND
-/** Keys in one answer. */
-const EPOCHS_TOLD = 8
 /** As many of the newest operations as a payload may name. */
 const headsOf = (room: GroupRoom): string[] => room.log.fold.heads.slice(0, MAX_GROUP_PARENTS)
 const notMember = (group: string): KithError => new KithError('NOT_MEMBER', 'only members take part in a group', { group })

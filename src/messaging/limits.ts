@@ -11,6 +11,13 @@ export const MAX_TRANSFERS_PER_LINK = 2
 /** Bytes of unfinished chunked messages kept for one peer, and for all together; the transfer that was silent for longest is dropped. */
 export const MAX_PARTIAL_BYTES_PER_PEER: number = 16 * 1024 * 1024
 export const MAX_PARTIAL_BYTES: number = 64 * 1024 * 1024
+/** Unfinished messages of one peer, those of its last links among them, and of all. */
+export const MAX_PARTIALS_PER_PEER: number = 4 * MAX_TRANSFERS_PER_LINK
+export const MAX_PARTIALS = 600
+/** Ranges of parts that are asked for at once: as many as wire's MAX_MISSING_RANGES, or fewer. */
+export const MAX_ASKED_RANGES = 64
+/** A message that comes in parts, with its id around it. */
+export const MAX_MESSAGE_PAYLOAD_BYTES: number = MAX_MESSAGE_BODY_BYTES + 1024
 /** How long a chunked message may be silent before its parts are dropped; the sender begins again. */
 export const PARTIAL_IDLE_MS: number = 2 * 60_000
 /** How long a chunked message may take in all. */
@@ -20,6 +27,9 @@ export const MAX_WAITING_PER_PEER = 10_000
 export const MAX_WAITING_BYTES_PER_PEER: number = 64 * 1024 * 1024
 export const MAX_WAITING = 200_000
 export const MAX_WAITING_BYTES: number = 1024 * 1024 * 1024
+/** Errors that wait for one peer, and what may wait in all beside them: who does not fetch them takes no room from the user's messages. */
+export const MAX_ANSWERS_PER_PEER: number = MAX_WAITING_PER_PEER / 10
+export const MAX_WAITING_BESIDE_ANSWERS: number = MAX_WAITING / 2
 /** How long a message waits at most, and unless the sender says otherwise. */
 export const MAX_TTL_MS: number = 7 * 24 * 60 * 60_000
 /** Delivered and failed messages that can still be asked about; the oldest are forgotten. */
@@ -53,6 +63,8 @@ export const MAX_UNCOMMITTED_BYTES: number = 4 * 1024 * 1024
 export const RECEIPT_DELAY_MS = 500
 export const MAX_RECEIPTS = 1000
 export const MAX_RECEIPT_PEERS = 1000
+/** Receipts that are sealed and carried at once: each may look its recipient up in the network. */
+export const MAX_CARRIED_RECEIPTS = 16
 /** How often what is old is removed from disk. */
 export const PRUNE_INTERVAL_MS: number = 10 * 60_000
 /** Pause after a peer could not take a message for the moment. */
@@ -95,6 +107,8 @@ export const MAX_ACK_REFUSALS = 1024
 export const MAX_BAD_FRAMES = 8
 /** Peers whose figures are kept without a link; the one unseen for longest is forgotten. */
 export const MAX_PEER_FIGURES = 1000
+/** Names of capabilities in the statistics: peers choose them. */
+export const MAX_CAPABILITY_NAMES = 100
 /** Latencies from which the percentiles are taken. */
 export const LATENCY_SAMPLES = 1024
 /** Characters of a reason or a code that a peer tells. */
@@ -185,6 +199,10 @@ export const GOSSIP_DEAF_EXTRA = 60
 export const MAX_GOSSIP_POINTS = 600
 export const GOSSIP_POINTS_PER_SECOND = 1
 export const GOSSIP_BAD_MESSAGE_POINTS = 10
+/** What the library counts for each topic of a peer beside its name. */
+export const TOPIC_OVERHEAD_BYTES = 1024
+/** Peers at one address before it is suspect to gossip. This machine itself may hold any number. */
+export const GOSSIP_PEERS_PER_ADDRESS = 10
 
 /** Agents that are logged in at this node from one peer, and in all. */
 export const MAX_AGENTS_PER_PEER = 64
@@ -284,6 +302,14 @@ export const HELD_POST_MS: number = 24 * 60 * 60_000
 export const MAX_GROUP_EPOCHS = 64
 /** Operations in one update of somebody who is not known as a member (yet). */
 export const MAX_STRANGER_OPS = 128
+/** Removals of somebody who did something meanwhile: each costs another look at all operations, and honest groups have few. */
+export const MAX_CONTESTED_REMOVALS = 16
+/** Operations that are folded for what one peer sends, in a second and at once, and for all peers. Who gets none asks again with the next message. */
+export const FOLDED_OPS_PER_SECOND = 256
+export const FOLDED_OPS_BURST = 8192
+export const ALL_FOLDED_OPS_PER_SECOND: number = 2 * FOLDED_OPS_PER_SECOND
+/** Keys of a group in one answer. */
+export const EPOCHS_TOLD = 8
 /** Messages of one group that are kept. */
 export const MAX_GROUP_POSTS = 10_000
 /** Questions and answers about operations that one member lacks: in a minute, and at once. */

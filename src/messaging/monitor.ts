@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { Latencies } from './latencies.ts'
+import { MAX_CAPABILITY_NAMES } from './limits.ts'
 import type { PeerStats } from './peer-figures.ts'
 import type { Messenger } from './types.ts'
 
@@ -50,8 +51,6 @@ interface Totals {
 
 /** Below this two measurements are one: rates over less say nothing. */
 const MIN_INTERVAL_MS = 1000
-/** Names in the distribution: capabilities are what peers call them. */
-const MAX_NAMES = 100
 
 export class NetworkMonitor implements Disposable {
   readonly #deps: MonitorDeps
@@ -137,6 +136,6 @@ const totalsOf = (stats: readonly PeerStats[]): Totals => {
 function distribution(all: Iterable<readonly string[]>): Record<string, number> {
   const counts = new Map<string, number>()
   for (const capabilities of all) for (const c of new Set(capabilities)) counts.set(c, (counts.get(c) ?? 0) + 1)
-  const most = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, MAX_NAMES)
+  const most = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, MAX_CAPABILITY_NAMES)
   return Object.fromEntries(most) // defines members, so that a capability called __proto__ is one
 }

@@ -14,10 +14,12 @@ import { isUuidV4 } from '../wire/secure-message.ts'
 import { canonicalJson, type JsonObject } from '../wire/strict-json.ts'
 import type { Failpoint, FailpointName } from './failpoints.ts'
 import {
+  MAX_ANSWERS_PER_PEER,
   MAX_MESSAGE_BODY_BYTES,
   MAX_PEER_FIGURES,
   MAX_TTL_MS,
   MAX_WAITING,
+  MAX_WAITING_BESIDE_ANSWERS,
   MAX_WAITING_BYTES,
   MAX_WAITING_BYTES_PER_PEER,
   MAX_WAITING_PER_PEER,
@@ -55,9 +57,6 @@ interface Total {
   bytes: number
 }
 
-/** Errors that wait for one peer, and what may wait in all beside them: who does not fetch them takes no room from the user's messages. */
-const MAX_ANSWERS_PER_PEER = MAX_WAITING_PER_PEER / 10
-const MAX_WAITING_BESIDE_ANSWERS = MAX_WAITING / 2
 const EXPIRED = 'EXPIRED'
 /** A wall clock that goes ahead of the monotonic one by so much at once was set (or the machine slept): nothing expires for a while. */
 const CLOCK_JUMP_MS = 60_000

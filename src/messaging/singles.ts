@@ -12,7 +12,7 @@ import { canonicalJson } from '../wire/strict-json.ts'
 import { readAck } from './ack-ranges.ts'
 import type { Guard } from './guard.ts'
 import type { Inbox } from './inbox.ts'
-import { MAX_OPENING, MAX_RECEIPT_PEERS, MAX_RECEIPTS, RECEIPT_DELAY_MS } from './limits.ts'
+import { MAX_CARRIED_RECEIPTS, MAX_RECEIPT_PEERS, MAX_RECEIPTS, RECEIPT_DELAY_MS } from './limits.ts'
 import type { SealedCarrier } from './link.ts'
 import { payloadOf } from './link-sender.ts'
 import type { Outbox } from './outbox.ts'
@@ -40,9 +40,6 @@ export interface SinglesDeps extends SingleMessageDeps {
   /** Tells on a link that messages are durable here. @returns whether there was one */
   readonly sayReceived: (to: EntityId, ids: readonly string[]) => Promise<boolean>
 }
-
-/** Receipts that are sealed and carried at once: each may look its recipient up in the network. */
-const MAX_CARRIED_RECEIPTS = MAX_OPENING / 2
 
 export class Singles {
   readonly #deps: SinglesDeps

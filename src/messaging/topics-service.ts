@@ -6,12 +6,14 @@ import type { GossipSubComponents } from '@libp2p/gossipsub'
 import type { Clock } from '../base/clock.ts'
 import {
   GOSSIP_DEAF_POINTS,
+  GOSSIP_PEERS_PER_ADDRESS,
   MAX_GOSSIP_BUFFER_BYTES,
   MAX_GOSSIP_CONTROLS,
   MAX_GOSSIP_FRAME_BYTES,
   MAX_GOSSIP_IDS,
   MAX_GOSSIP_MESSAGES,
-  MAX_TOPICS_PER_PEER
+  MAX_TOPICS_PER_PEER,
+  TOPIC_OVERHEAD_BYTES
 } from './limits.ts'
 import { type FrameReceiver, GossipBook, guardFrames } from './topics-guard.ts'
 import { AGENTS_TOPIC } from './topics-name.ts'
@@ -27,10 +29,6 @@ export interface GossipServiceOptions {
   readonly heartbeatMs?: number
 }
 
-/** What the library counts for each topic of a peer beside its name. */
-const TOPIC_OVERHEAD_BYTES = 1024
-/** One address may hold so many peers before it is suspect. This machine itself may hold any number. */
-const PEERS_PER_ADDRESS = 10
 const LOOPBACK = ['127.0.0.1', '::1']
 
 /** Factory of the gossip service for `openHost`. Resolves when the library is loaded. */
@@ -68,7 +66,7 @@ export async function gossipService(
       scoreParams: {
         appSpecificScore: peer => -book.points(peer),
         appSpecificWeight: 1,
-        IPColocationFactorThreshold: PEERS_PER_ADDRESS,
+        IPColocationFactorThreshold: GOSSIP_PEERS_PER_ADDRESS,
         IPColocationFactorWhitelist: new Set(LOOPBACK)
       },
       scoreThresholds: {
