@@ -6,13 +6,16 @@ import { createServer, type IncomingMessage, type Server, type ServerOptions, ty
 import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Clock } from '../base/clock.ts'
+import { mostCrowded } from '../base/crowding.ts'
 import { codeOf, KithError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { ConnectionLimiter, type ConnectionLimits } from '../net/connection-limiter.ts'
 import { MAX_CONNECTIONS } from '../net/limits.ts'
+import { listenHttp, refuseBusy, refuseMalformed } from '../platform/http-listen.node.ts'
 import type { TlsIdentity } from '../platform/x509.node.ts'
 import { refuse } from './http-answer.node.ts'
 import * as limits from './limits.ts'
+import { originNetwork } from './origin-key.ts'
 
 export interface HttpLimits extends ConnectionLimits {
   /** Connections in all. */
@@ -51,10 +54,8 @@ export async function openListener(
   }
   server.on('request', handle)
   server.on('checkContinue', handle)
-  server.on('upgrade', (_request, socket) => socket.destroy())
-  server.on('connect', (_request, socket) => socket.destroy())
-  server.on('clientError', (error, stream) => refuseMalformed(stream as Socket, error))
-  await listen(server, options.host ?? '127.0.0.1', options.port ?? 0)
+  refuseMalformed(server, { lingerMs: limits.HTTP_LINGER_MS })
+  await listenHttp(server, options.host ?? '127.0.0.1', options.port ?? 0)
   server.on('error', error => deps.log.warn('a connection could not be accepted', { code: codeOf(error) })) // EMFILE must not end the process
   const { address: host, port } = server.address() as AddressInfo
   let closing: Promise<void> | undefined
@@ -99,20 +100,28 @@ function makeServer(o: ListenerOptions): Server {
   return server
 }
 
-/** The open sockets; one for which there is no place is told to come later and closed. */
+/**
+ * The open sockets. When there are as many as may be, the oldest of the network that has most makes room, unless whoever comes is of that
+ * network; one for which there is no place is told to come later and closed (threats CO16).
+ */
 function watchSockets(server: Server, places: ConnectionLimiter, o: ListenerOptions): ReadonlySet<Socket> {
   const sockets = new Set<Socket>()
+  const networkOf = (socket: Socket): string => originNetwork({ address: socket.remoteAddress })
+  const makeRoom = (network: string): boolean => {
+    if (sockets.size < (o.maxConnections ?? MAX_CONNECTIONS)) return true
+    const crowd = mostCrowded(sockets, networkOf)
+    if (!crowd || crowd.size <= 1 + [...sockets].filter(s => networkOf(s) === network).length) return false
+    crowd.oldest.destroy()
+    return true
+  }
   server.prependListener('connection', (socket: Socket) => {
-    const leave = sockets.size < (o.maxConnections ?? MAX_CONNECTIONS) ? places.admit(socket.remoteAddress ?? '') : undefined
+    const leave = makeRoom(networkOf(socket)) ? places.admit(socket.remoteAddress ?? '') : undefined
     sockets.add(socket)
     socket.once('close', () => {
       sockets.delete(socket)
       leave?.()
     })
-    if (leave) return
-    if (o.tls) return void socket.destroy()
-    socket.end('HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
-    socket.destroySoon()
+    if (!leave) refuseBusy(socket, o.tls !== undefined)
   })
   return sockets
 }
@@ -131,35 +140,4 @@ function watchWriting(socket: Socket, stallMs: number): void {
   }, stallMs)
   timer.unref()
   socket.once('close', () => clearInterval(timer))
-}
-
-/** What Node's strict parser refuses, and heads that take too long, are answered and closed. */
-function refuseMalformed(socket: Socket, error: NodeJS.ErrnoException): void {
-  const spoken = error.code?.startsWith('HPE_') || error.code === 'ERR_HTTP_REQUEST_TIMEOUT' // else the connection or its TLS broke
-  if (!socket.writable || !spoken) return void socket.destroy()
-  const status =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? '431 Request Header Fields Too Large'
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? '408 Request Timeout'
-        : '400 Bad Request'
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
-  const timer = setTimeout(() => socket.destroy(), limits.HTTP_LINGER_MS)
-  socket.once('close', () => clearTimeout(timer))
-}
-
-async function listen(server: Server, host: string, port: number): Promise<void> {
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen({ host, port }, () => {
-        server.off('error', reject)
-        resolve()
-      })
-    })
-  } catch (cause) {
-    const hint =
-      codeOf(cause) === 'EADDRINUSE' ? 'another program uses this port; choose another one, or 0' : 'choose another address or port'
-    throw new KithError('HTTP_LISTEN', `cannot listen on ${host} port ${port}`, { host, port, cause: codeOf(cause) }, { cause, hint })
-  }
 }

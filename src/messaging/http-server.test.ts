@@ -311,6 +311,17 @@ test('CO17: one address has so many connections, and no more', async () => {
   for (const socket of held) socket.destroy()
 })
 
+test('CO16: idle connections from one network do not keep others out', async () => {
+  using folder = tempFolder()
+  await using server = await openServer(folder.path, { maxConnections: 4 })
+  const { http } = server
+  const held = Array.from({ length: 4 }, () => connect({ port: http.port, host: http.host, localAddress: '127.0.0.66' }))
+  for (const socket of held) socket.on('error', () => {})
+  await eventually('all there', () => http.connections === 4)
+  for (let i = 0; i < 3; i++) assert.match(await raw(http, 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n', /\}$/), /^HTTP\/1.1 200/)
+  for (const socket of held) socket.destroy()
+})
+
 test('CO18: a thousand short connections leave nothing behind', async () => {
   using folder = tempFolder()
   await using server = await openServer(folder.path)

@@ -6,8 +6,9 @@ import { createServer, type Server, type ServerOptions } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Clock } from '../../base/clock.ts'
-import { codeOf, KithError } from '../../base/errors.ts'
+import { codeOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
+import { listenHttp, refuseBusy, refuseMalformed } from '../../platform/http-listen.node.ts'
 import type { TlsIdentity } from '../../platform/x509.node.ts'
 import type { ShareIndex } from '../protocol.ts'
 import { BufferPool } from './buffer-pool.ts'
@@ -95,16 +96,8 @@ export async function openHttpServer(deps: HttpServerDeps, options: HttpServerOp
   const server = makeServer(o)
   server.on('request', (req, res) => turns.take(req, res))
   const sockets = watchSockets(server, common.guard, o.tls !== undefined)
-  const refused = new WeakSet<Socket>()
-  server.on('clientError', (error, stream) => {
-    const socket = stream as Socket
-    if (refused.has(socket)) return // what still comes in while it lingers
-    refused.add(socket)
-    refuseMalformed(socket, error, turns.has(socket))
-  })
-  server.on('upgrade', (_req, socket) => socket.destroy())
-  server.on('connect', (_req, socket) => socket.destroy())
-  await listen(server, o.host, o.port)
+  refuseMalformed(server, { lingerMs: LINGER_MS, isAnswering: socket => turns.has(socket) })
+  await listenHttp(server, o.host, o.port)
   server.on('error', error => deps.log.warn('a connection could not be accepted', { code: codeOf(error) })) // EMFILE must not end the process
   const { address, port } = server.address() as AddressInfo
   let closing: Promise<void> | undefined
@@ -155,44 +148,7 @@ function watchSockets(server: Server, guard: ListenerGuard, tls: boolean): Reado
   server.prependListener('connection', (socket: Socket) => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
-    if (guard.admit(socket, tls) === 'in') return
-    if (tls) return void socket.destroy()
-    socket.end('HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
-    socket.destroySoon()
+    if (guard.admit(socket, tls) !== 'in') refuseBusy(socket, tls)
   })
   return sockets
-}
-
-/**
- * Threats HT3, CO3: what Node's strict parser refuses is answered once, unless an answer is on its way already, and closed. The rest of what
- * the client sends is read and dropped for a moment: closing at once would reset the connection before it has read the answer.
- */
-function refuseMalformed(socket: Socket, error: NodeJS.ErrnoException, answering: boolean): void {
-  const spoken = error.code?.startsWith('HPE_') || error.code === 'ERR_HTTP_REQUEST_TIMEOUT' // else the connection or its TLS broke
-  if (!socket.writable || !spoken) return void socket.destroy()
-  const status =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? '431 Request Header Fields Too Large'
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? '408 Request Timeout'
-        : '400 Bad Request'
-  if (!answering) socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
-  socket.once('close', () => clearTimeout(timer))
-}
-
-async function listen(server: Server, host: string, port: number): Promise<void> {
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen({ host, port }, () => {
-        server.off('error', reject)
-        resolve()
-      })
-    })
-  } catch (cause) {
-    const hint =
-      codeOf(cause) === 'EADDRINUSE' ? 'another program uses this port; choose another one, or 0' : 'choose another address or port'
-    throw new KithError('HTTP_LISTEN', `cannot listen on ${host} port ${port}`, { host, port, cause: codeOf(cause) }, { cause, hint })
-  }
 }
