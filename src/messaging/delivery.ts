@@ -3,6 +3,7 @@
  * longer pauses, and hands messages to a carrier when there is no way. Nothing runs while nothing waits.
  */
 import type { Clock } from '../base/clock.ts'
+import { mostCrowded } from '../base/crowding.ts'
 import { codeOf, KithError, textOf } from '../base/errors.ts'
 import type { Emitter } from '../base/events.ts'
 import type { Logger } from '../base/log.ts'
@@ -19,6 +20,7 @@ import type { Guard } from './guard.ts'
 import type { Inbox } from './inbox.ts'
 import { CROSSING_MS, HANDSHAKE_MS, MAX_LINKS, MAX_OPENING, MAX_PEER_FIGURES, RETRY_MAX_MS, RETRY_MS } from './limits.ts'
 import type { LinkOpener, MessageLink } from './link.ts'
+import { originNetwork } from './origin-key.ts'
 import type { Outbox } from './outbox.ts'
 import { Peer } from './peer.ts'
 import { PeerFigures, type PeerStats } from './peer-figures.ts'
@@ -359,14 +361,11 @@ export class Delivery implements AsyncDisposable {
   /** Ends the link that was unused for longest when there are too many. @returns why there is no place */
   #makeRoom(peer: Peer): KithError | undefined {
     if (peer.link) return undefined
-    let count = 0
-    let idle: PeerLink | undefined
-    for (const { link } of this.#peers.values()) {
-      if (!link || link.ended) continue
-      count++
-      if (!link.hasUnacked && (!idle || link.usedAt < idle.usedAt)) idle = link
-    }
-    if (count < MAX_LINKS) return undefined
+    const links = [...this.#peers.values()].flatMap(({ link }) => (link && !link.ended ? [link] : []))
+    if (links.length < MAX_LINKS) return undefined
+    // Of the network that has most, so that who has many names takes no links from others.
+    const unused = links.filter(l => !l.hasUnacked).sort((a, b) => a.usedAt - b.usedAt)
+    const idle = mostCrowded(unused, l => (l.openedByUs ? `peer ${l.channel.peer}` : originNetwork(l.link)))?.oldest
     if (!idle) return new KithError('QUEUE_FULL', 'too many links are open')
     idle.end(new KithError('LINK_REPLACED', 'it was unused for longest, and another needs its place'))
     return undefined

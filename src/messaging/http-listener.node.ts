@@ -47,6 +47,7 @@ export async function openListener(
   const server = makeServer(options)
   const sockets = watchSockets(server, new ConnectionLimiter(deps, options), options)
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    if (!takeTurn(request.socket, response)) return
     watchWriting(request.socket, options.writeStallMs ?? limits.HTTP_WRITE_STALL_MS)
     if (request.rawHeaders.length > 2 * limits.MAX_HTTP_HEADERS)
       refuse(request, response, new KithError('TOO_MANY_HEADERS', 'too many headers'))
@@ -124,6 +125,19 @@ function watchSockets(server: Server, places: ConnectionLimiter, o: ListenerOpti
     if (!leave) refuseBusy(socket, o.tls !== undefined)
   })
   return sockets
+}
+
+const RUNNING = new WeakMap<Socket, number>()
+/** Node begins every request that a client sends behind another without waiting: too many end the connection. */
+function takeTurn(socket: Socket, response: ServerResponse): boolean {
+  const running = RUNNING.get(socket) ?? 0
+  if (running >= limits.MAX_HTTP_PIPELINED) {
+    socket.destroy()
+    return false
+  }
+  RUNNING.set(socket, running + 1)
+  response.once('close', () => RUNNING.set(socket, RUNNING.get(socket)! - 1))
+  return true
 }
 
 const WATCHED = new WeakSet<Socket>()

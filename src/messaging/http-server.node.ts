@@ -13,7 +13,7 @@ import type { Penalty } from '../trust/scores.ts'
 import { type ReceivedSecureMessage, readSecureMessage } from '../wire/secure-message.ts'
 import { answer, refuse, replyText } from './http-answer.node.ts'
 import { HttpAuthority } from './http-authority.ts'
-import { type BodyBudget, checkLength, readBody } from './http-body.node.ts'
+import { BodyBudget, checkLength, readBody } from './http-body.node.ts'
 import type { HttpLink, Refusal } from './http-link.ts'
 import { HttpLinks } from './http-links.ts'
 import { type HttpLimits, openListener } from './http-listener.node.ts'
@@ -104,7 +104,7 @@ class Routes {
   readonly #deps: MessageHttpDeps
   readonly #links: HttpLinks
   readonly #authority: HttpAuthority
-  readonly #budget: BodyBudget = { bytes: 0 }
+  readonly #budget = new BodyBudget()
   readonly #bodyMs: number | undefined
   readonly #description: string
 
@@ -184,8 +184,8 @@ class Routes {
     }
     checkLength(request)
     if (/100-continue/i.test(request.headers.expect ?? '')) response.writeContinue()
-    const body = await readBody(request, this.#budget, this.#bodyMs)
-    const { verification, reply, refusal } = await this.#handle(body, link, address)
+    using body = await readBody(request, this.#budget, rateKeyOf(address), this.#bodyMs)
+    const { verification, reply, refusal } = await this.#handle(body.bytes, link, address)
     if (refusal) this.#blame(address, refusal.code)
     if (refusal) return refuse(request, response, new KithError(refusal.code, refusal.message), reply)
     const told = { status: 'received', entity_id: this.#deps.self.entityId, verification }

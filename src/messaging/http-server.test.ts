@@ -14,8 +14,10 @@ import { openSessions } from '../session/sessions.ts'
 import { messageTime, type SecureMessage, writeSecureMessage } from '../wire/secure-message.ts'
 import { type Guard, openGuard } from './guard.ts'
 import { signedAuthorization } from './http-authority.ts'
+import { BodyBudget } from './http-body.node.ts'
 import { askPublicKey, openHttpLink } from './http-client.node.ts'
 import { type MessageHttp, type MessageHttpOptions, openMessageHttp } from './http-server.node.ts'
+import { MAX_HTTP_BODY_BYTES_PER_ADDRESS } from './limits.ts'
 import type { MessageLink } from './link.ts'
 import { sessionChannels } from './session-channel.ts'
 import { newUuid } from './uuid.ts'
@@ -130,13 +132,13 @@ test('what a peer sends over HTTP counts against its share of frames and bytes a
 })
 
 /** A client that names no link: its session is known by its id. */
-function plainLink(http: MessageHttp): MessageLink {
+function plainLink(http: MessageHttp, headers: Record<string, string> = {}): MessageLink {
   const arrived: Uint8Array[] = []
   return {
     ...{ via: 'http', peerId: undefined, address: undefined, closed: new AbortController().signal },
     next: () => Promise.resolve(arrived.shift()),
     send: async frame => {
-      const { reply = [] } = (await (await post(http, frame)).json()) as { readonly reply?: readonly unknown[] }
+      const { reply = [] } = (await (await post(http, frame, headers)).json()) as { readonly reply?: readonly unknown[] }
       for (const f of reply) arrived.push(Buffer.from(JSON.stringify(f)))
     },
     [Symbol.asyncDispose]: () => Promise.resolve()
@@ -339,4 +341,30 @@ test('CO18: a thousand short connections leave nothing behind', async () => {
   await eventually('all gone', () => http.connections === 0)
   assert.equal(http.links, 0)
   assert.equal((await fetch(`${http.url}/health`)).status, 200)
+})
+
+test('requests that are sent behind each other without waiting are few at a time', async () => {
+  using folder = tempFolder()
+  await using server = await openServer(folder.path)
+  const { http } = server
+  const name = 'ab'.repeat(16)
+  using sessions = openSessions({ clock: systemClock, random: randomBytes, self: await selfOf('client'), network: NETWORK })
+  const link = plainLink(http, { 'kith-link': name })
+  await sessionChannels(sessions).connect(link, server.peer.id, AbortSignal.timeout(5000))
+  const collect = `POST /message HTTP/1.1\r\nHost: x\r\nKith-Link: ${name}\r\nPrefer: wait=25\r\nContent-Length: 0\r\n\r\n`
+  // Cut off, not waited for.
+  assert.doesNotMatch(await raw(http, collect.repeat(5000)), /collected/)
+  assert.equal((await fetch(`${http.url}/health`)).status, 200)
+})
+
+test('messages that are not settled yet count for the address that brought them, and others find room', () => {
+  const budget = new BodyBudget()
+  const mebi = 1024 * 1024
+  let taken = 0
+  while (budget.take('a', mebi)) taken++
+  assert.equal(taken, MAX_HTTP_BODY_BYTES_PER_ADDRESS / mebi)
+  budget.giveBack('a', mebi)
+  assert.equal(budget.take('b', mebi), true)
+  for (const address of ['c', 'd', 'e', 'f']) while (taken < 64 && budget.take(address, mebi)) taken++
+  assert.equal(budget.take('g', mebi), false, 'and all have a number together')
 })

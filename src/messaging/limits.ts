@@ -46,6 +46,8 @@ export const STRANGER_STORE_BYTES_PER_SECOND: number = 128 * 1024
 export const STRANGER_STORE_BURST_BYTES: number = 32 * 1024 * 1024
 export const ALL_STRANGERS_STORE_BYTES_PER_SECOND: number = 256 * 1024
 export const ALL_STRANGERS_STORE_BURST_BYTES: number = 128 * 1024 * 1024
+/** How much of what all may bring is for those of one network; what comes sealed or through relays is one. */
+export const STRANGER_NETWORK_SHARE = 0.5
 /** How long the id of a message is remembered, so that a repetition has no effect: longer than senders try. */
 export const REMEMBER_IDS_MS: number = 15 * 24 * 60 * 60_000
 /** How far the clock of a sender may be ahead of ours, for messages that waited. */
@@ -115,8 +117,9 @@ export const LATENCY_SAMPLES = 1024
 export const MAX_REASON_CHARS = 500
 export const MAX_CODE_CHARS = 64
 
-/** HTTP: bytes of request bodies that are being received, all together; further ones are told to come later. */
+/** HTTP: bytes of request bodies that are being received or not settled yet, all together and from one address; further ones are told to come later. */
 export const MAX_HTTP_BODY_BYTES: number = 64 * 1024 * 1024
+export const MAX_HTTP_BODY_BYTES_PER_ADDRESS: number = 16 * 1024 * 1024
 /** Headers of a request, all lines together, and how many. */
 export const MAX_HTTP_HEAD_BYTES: number = 16 * 1024
 export const MAX_HTTP_HEADERS = 64
@@ -126,6 +129,8 @@ export const HTTP_BODY_MS = 15_000
 /** An idle connection is kept this long; how often connections past their deadline are looked for. */
 export const HTTP_KEEP_ALIVE_MS = 75_000
 export const HTTP_CHECK_MS = 1_000
+/** Requests of one connection that are being answered at once. */
+export const MAX_HTTP_PIPELINED = 16
 /** Requests on one connection; a reader that takes nothing of its answer for so long is dropped. */
 export const MAX_HTTP_REQUESTS = 100_000
 export const HTTP_WRITE_STALL_MS = 15_000

@@ -81,7 +81,12 @@ test('those whom nobody vouches for bring a bounded number of bytes onto the dis
     const taken = times(100, () => guard.admit(from(PEER, 'p'), 'agent_message', mebi))
     assert.ok(taken <= 33, `${taken} MiB of one`)
     const names = Array.from({ length: 60 }, (_, i) => `did:key:other${i}`)
-    const all = names.reduce((n, name) => n + times(32, () => guard.admit(from(name, name), 'agent_message', mebi)), taken)
+    const flood = (address: string | undefined): number =>
+      names.reduce((n, name) => n + times(32, () => guard.admit(from(name, name, address), 'agent_message', mebi)), 0)
+    const relayed = taken + flood(undefined)
+    assert.ok(relayed <= 65, `${relayed} MiB sealed or through relays`)
+    assert.equal(guard.admit(from(did(50), 'honest', '9.9.9.9'), 'agent_message', mebi), undefined, 'others find room')
+    const all = relayed + 1 + flood('8.8.8.8') + flood('7.7.7.7')
     assert.ok(all <= 130, `${all} MiB of all`)
   }))
 

@@ -11,6 +11,7 @@ import type { MessageType } from '../wire/message-types.ts'
 import { costOf } from './faults.ts'
 import type { Guard, Origin } from './guard.ts'
 import * as limits from './limits.ts'
+import { originNetwork } from './origin-key.ts'
 import { RatedNames } from './rated.ts'
 import type { EntityId } from './types.ts'
 
@@ -38,6 +39,7 @@ export class PeerGuard implements Guard {
   readonly #types = new Map<MessageType, RatedNames>()
   /** What those whom nobody vouches for bring onto the disk. */
   readonly #stored: RatedNames
+  readonly #storedByNetwork: RatedNames
   readonly #allStored: TokenBucket
 
   constructor(deps: PeerGuardDeps) {
@@ -47,6 +49,8 @@ export class PeerGuard implements Guard {
     this.#bytes = rated(limits.PEER_BYTES_PER_SECOND, 2 * limits.PEER_BYTES_PER_SECOND)
     this.#strangers = rated(limits.STRANGER_FRAMES_PER_SECOND, limits.STRANGER_FRAMES_BURST)
     this.#stored = rated(limits.STRANGER_STORE_BYTES_PER_SECOND, limits.STRANGER_STORE_BURST_BYTES)
+    const share = limits.STRANGER_NETWORK_SHARE
+    this.#storedByNetwork = rated(share * limits.ALL_STRANGERS_STORE_BYTES_PER_SECOND, share * limits.ALL_STRANGERS_STORE_BURST_BYTES)
     this.#allStored = new TokenBucket(deps.clock, limits.ALL_STRANGERS_STORE_BYTES_PER_SECOND, limits.ALL_STRANGERS_STORE_BURST_BYTES)
     this.#refusals = rated(perMinute(limits.FREE_REFUSALS), limits.FREE_REFUSALS)
     this.#bad = rated(limits.BAD_FRAMES_TO_BAN / (limits.BAD_FRAME_MS / 1000), limits.BAD_FRAMES_TO_BAN - 1)
@@ -85,7 +89,8 @@ export class PeerGuard implements Guard {
   #admitBytes(from: Origin, bytes: number): string | undefined {
     if (from.entityId !== undefined && this.#deps.isTrusted(from.entityId)) return undefined
     // Only one that its own share still holds takes from what all have together.
-    if (this.#stored.tryTake(nameOf(subjectsOf(from)[0]!), bytes) && this.#allStored.tryTake(bytes)) return undefined
+    const isFree = this.#stored.tryTake(nameOf(subjectsOf(from)[0]!), bytes) && this.#storedByNetwork.tryTake(originNetwork(from), bytes)
+    if (isFree && this.#allStored.tryTake(bytes)) return undefined
     return 'QUEUE_FULL' // no fault: it waits with its sender until there is room, or the user says who that is
   }
 
