@@ -4,7 +4,7 @@ import test from 'node:test'
 import { sha256 } from '#hash'
 import type { ChunkInit, ChunkPart } from '../wire/chunk-payloads.ts'
 import { ChunkReceiver } from './chunk-receiver.ts'
-import { MAX_PARTIAL_BYTES, MAX_PARTIAL_BYTES_PER_PEER } from './limits.ts'
+import { MAX_PARTIAL_BYTES, MAX_PARTIAL_BYTES_PER_PEER, MAX_PARTIALS } from './limits.ts'
 import { newUuid } from './uuid.ts'
 
 const clock = { monotonic: () => 0 }
@@ -49,4 +49,24 @@ test('parts of one peer, and of all, are bounded; the transfer that grows is not
   assert.ok(receiver.bytes <= MAX_PARTIAL_BYTES_PER_PEER && receiver.bytes > MAX_PARTIAL_BYTES_PER_PEER - WHOLE.length)
   for (let i = 0; i < 12; i++) send(`peer ${i}`)
   assert.ok(receiver.bytes <= MAX_PARTIAL_BYTES && receiver.bytes > MAX_PARTIAL_BYTES - WHOLE.length)
+})
+
+test('many names do not push out the transfer of one peer, neither by announcing nor by sending', () => {
+  const receiver = new ChunkReceiver(clock)
+  const id = newUuid()
+  receiver.init('honest', initOf(id))
+  const flood = (n: number): void => {
+    for (let i = 0; i < 12; i++) {
+      const theirs = newUuid()
+      receiver.init(`attacker ${n} ${i}`, initOf(theirs))
+      for (let k = 0; k < CHUNKS - 1; k++) receiver.part(`attacker ${n} ${i}`, partOf(theirs, k))
+    }
+    for (let i = 0; i < 2 * MAX_PARTIALS; i++) receiver.init(`name ${n} ${i}`, initOf(newUuid()))
+  }
+  for (let i = 0; i < CHUNKS - 1; i++) {
+    assert.equal(receiver.part('honest', partOf(id, i)), undefined)
+    if (i % 50 === 25) flood(i)
+  }
+  const end = receiver.part('honest', partOf(id, CHUNKS - 1))
+  assert.ok(end && 'whole' in end)
 })

@@ -7,6 +7,7 @@
 import { sha256 } from '#hash'
 import { concatBytes, equalBytes } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
+import { mostCrowded } from '../base/crowding.ts'
 import { KithError } from '../base/errors.ts'
 import type { ChunkInit, ChunkPart } from '../wire/chunk-payloads.ts'
 import {
@@ -107,22 +108,37 @@ export class ChunkReceiver {
     for (const [key, p] of this.#partials)
       if (now - p.touchedAt > PARTIAL_IDLE_MS || now - p.begunAt > PARTIAL_TOTAL_MS) this.#partials.delete(key)
   }
-  /** A peer's own transfers make place for its next one; only when there are too many in all goes whoever was silent for longest. */
+  /**
+   * A peer's own transfers make place for its next one. When there are too many in all one goes of which nothing has come, else one of the peer
+   * that has most.
+   */
   #makePlace(from: EntityId): void {
     const own = [...this.#partials].filter(([, p]) => p.from === from)
     if (own.length >= MAX_PARTIALS_PER_PEER) this.#partials.delete(own[0]![0])
-    else if (this.#partials.size >= MAX_PARTIALS) this.#partials.delete(this.#partials.keys().next().value!)
+    else if (this.#partials.size >= MAX_PARTIALS) {
+      const empty = [...this.#partials].find(([, p]) => p.bytes === 0)
+      this.#partials.delete((empty ?? mostCrowded(this.#partials, ([, p]) => p.from)!.oldest)[0])
+    }
   }
-  /** The same for the bytes of a part: own transfers first, then whoever was silent for longest. */
+  /** The same for the bytes of a part: own transfers first, then those of the peer that has most, so that many names take nothing from one. */
   #makeRoom(partial: Partial, bytes: number): void {
     const { from } = partial
     for (const [key, p] of this.#partials) {
       if (this.#bytesOf(from) + bytes <= MAX_PARTIAL_BYTES_PER_PEER) break
       if (p.from === from && p !== partial) this.#partials.delete(key)
     }
-    for (const [key, p] of this.#partials) {
-      if (this.#bytesOf(undefined) + bytes <= MAX_PARTIAL_BYTES) break
-      if (p !== partial) this.#partials.delete(key)
+    while (this.#bytesOf(undefined) + bytes > MAX_PARTIAL_BYTES) {
+      const held = new Map<EntityId, { key: string; bytes: number }>()
+      for (const [key, p] of this.#partials) {
+        if (p === partial || p.bytes === 0) continue
+        const own = held.get(p.from)
+        if (own) own.bytes += p.bytes
+        else held.set(p.from, { key, bytes: p.bytes })
+      }
+      let most: { readonly key: string; readonly bytes: number } | undefined
+      for (const own of held.values()) if (!most || own.bytes > most.bytes) most = own
+      if (!most) return
+      this.#partials.delete(most.key)
     }
   }
   #bytesOf(from: EntityId | undefined): number {

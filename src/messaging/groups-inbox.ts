@@ -21,6 +21,7 @@ import {
   MAX_GROUPS,
   MAX_GROUPS_PER_PEER,
   MAX_HELD_POSTS,
+  MAX_HELD_POSTS_OF_OTHERS,
   MAX_HELD_POSTS_PER_MEMBER,
   MAX_RATED_PEERS,
   MAX_STRANGER_OPS
@@ -77,7 +78,9 @@ export class GroupInbox {
     const { from, body, sentAt, receivedAt } = message
     const { store } = this.#deps
     const held = { groupId: room.log.id, from, body, sentAt, receivedAt }
-    const isHeld = await store.commit(() => store.hold(held, MAX_HELD_POSTS, MAX_HELD_POSTS_PER_MEMBER))
+    // Who is no member may be one of whom we do not know yet; others under many names leave room for those who are.
+    const most = room.members.has(from) ? MAX_HELD_POSTS : MAX_HELD_POSTS_OF_OTHERS
+    const isHeld = await store.commit(() => store.hold(held, most, MAX_HELD_POSTS_PER_MEMBER))
     if (!isHeld) throw new KithError('QUEUE_FULL', 'too many messages wait for changes of the group that are not known')
     // What it waits for may have come in between.
     await this.retryHeld(room)

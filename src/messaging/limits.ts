@@ -302,6 +302,7 @@ export const MAX_GROUPS_PER_PEER = 32
 export const MAX_WAITING_OPS = 256
 export const MAX_HELD_POSTS = 256
 export const MAX_HELD_POSTS_PER_MEMBER = 64
+export const MAX_HELD_POSTS_OF_OTHERS = 128
 export const HELD_POST_MS: number = 24 * 60 * 60_000
 /** Keys of one group that are kept; the oldest are forgotten. */
 export const MAX_GROUP_EPOCHS = 64
