@@ -80,6 +80,8 @@ test('those whom nobody vouches for bring a bounded number of bytes onto the dis
     const mebi = 1024 * 1024
     const taken = times(100, () => guard.admit(from(PEER, 'p'), 'agent_message', mebi))
     assert.ok(taken <= 33, `${taken} MiB of one`)
+    for (const type of ['heartbeat', 'handshake', 'ack'] as const)
+      assert.equal(guard.admit(from(PEER, 'p'), type, mebi), undefined, 'what is not stored goes on')
     const names = Array.from({ length: 60 }, (_, i) => `did:key:other${i}`)
     const flood = (address: string | undefined): number =>
       names.reduce((n, name) => n + times(32, () => guard.admit(from(name, name, address), 'agent_message', mebi)), 0)

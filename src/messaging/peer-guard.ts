@@ -27,6 +27,8 @@ export interface PeerGuardDeps {
 type Rated = keyof typeof limits.TYPE_RATES
 /** Wake-ups and handshakes are few for everybody (threats TA3). */
 const ALWAYS: ReadonlySet<MessageType> = new Set(['handshake', 'handshake_ack', 'handshake_confirm', 'wake_up'])
+/** What is never put on disk: its bytes count as those of any frame, not as what strangers bring there. */
+const UNSTORED: ReadonlySet<MessageType> = new Set(['handshake', 'handshake_ack', 'handshake_confirm', 'ack', 'heartbeat', 'ping'])
 const perMinute = (n: number): number => n / 60
 
 export class PeerGuard implements Guard {
@@ -63,7 +65,7 @@ export class PeerGuard implements Guard {
     const subjects = subjectsOf(from)
     for (const subject of subjects) if (this.#deps.scores.isBanned(subject)) return 'BANNED'
     // What came over HTTP or sealed is asked about only here, once its sender is proved.
-    if (type !== undefined) return this.#admitType(from, type) ?? (type === 'ack' ? undefined : this.#admitBytes(from, bytes))
+    if (type !== undefined) return this.#admitType(from, type) ?? (UNSTORED.has(type) ? undefined : this.#admitBytes(from, bytes))
     const name = nameOf(subjects[0]!)
     const isFree =
       from.entityId === undefined ? this.#strangers.tryTake(name) : this.#frames.tryTake(name) && this.#bytes.tryTake(name, bytes)
