@@ -210,6 +210,12 @@ export class GroupInbox {
   /** @returns whether the other knows something that we do not */
   async #noteHeads(room: GroupRoom, heads: readonly string[], from: EntityId): Promise<boolean> {
     const wasSplit = room.isSplit
+    // What somebody pretends to know who is no member, or not yet, says nothing of the group; it is asked all the same.
+    if (!room.members.has(from)) {
+      const isAhead = heads.some(h => !room.log.fold.has(h))
+      if (isAhead) await this.#ask(room, from)
+      return isAhead
+    }
     if (!room.refers(heads, from)) return false
     if (!wasSplit) this.#parts.events.emit('group:split', { group: room.view(this.#self), with: from })
     await this.#ask(room, from)

@@ -51,11 +51,6 @@ export class GroupRoom {
     return !this.isSplit
   }
 
-  /** What somebody pretended to know who turned out to be no member says nothing. */
-  disbelieve(who: EntityId): void {
-    for (const [h, by] of this.#unknown) if (by === who) this.#unknown.delete(h)
-  }
-
   /** The newest key that was made after everything that is known here. */
   currentEpoch(): StoredEpoch | undefined {
     const heads = this.log.fold.heads.join()

@@ -17,6 +17,7 @@ import { type GroupOp, groupOpCodec } from '../wire/group-op.ts'
 import { groupMessageBody, groupUpdateBody, readGroupMessage, readGroupUpdate } from '../wire/group-payloads.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
 import { openGroups } from './groups.ts'
+import { transcriptOf } from './groups-log.ts'
 import { openGroupStore } from './groups-store.node.ts'
 import type { Groups, PostView } from './groups-types.ts'
 import type { IncomingMessage, Messenger } from './types.ts'
@@ -288,6 +289,27 @@ test('who may not invite does not, and strangers cannot change or learn of a gro
   await eventually('refused', () => stranger.messenger.inbox({ type: 'error' }).some(m => m.body['error_code'] === 'NOT_MEMBER'))
   assert.equal(a.groups.get(id)!.split, false)
   assert.deepEqual(stranger.groups.list(), [])
+})
+
+test('RT7: who was removed cannot make members believe that their group is split', async t => {
+  const post = new MemoryPost()
+  const [a, b, c] = (await some(t, post, 3)) as [Member, Member, Member]
+  const { id } = await a.groups.create('g', [b.id, c.id])
+  await agree(id, [a, b, c])
+  let forged: JsonObject | undefined
+  post.passes = m => {
+    if (m.type === 'group_message') forged = m.body
+    return true
+  }
+  await c.groups.send(id, 'x')
+  await gets(a, 'x')
+  await a.groups.remove(id, c.id)
+  await agree(id, [a, b], [a, b])
+  const heads = ['2'.repeat(64)]
+  const transcript = await transcriptOf(heads)
+  await c.messenger.send({ to: a.id, type: 'group_message', body: { ...forged!, post_id: randomUUID(), heads, transcript } })
+  await eventually('it was held', () => c.messenger.inbox({ type: 'group_update' }).some(m => m.body['want'] === true))
+  assert.equal(a.groups.get(id)!.split, false)
 })
 
 test('a peer that sends change after change is told to wait before it costs much; others go on', async t => {
