@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
+import { eventually } from '../../test/kits/transfer-doubles.ts'
 import { loadConfig } from './load-config.node.ts'
 import { openNode } from './open.node.ts'
 import { RunningNode } from './running-node.node.ts'
@@ -154,4 +155,32 @@ test('a price without a wallet, an unknown protocol and a missing file are refus
 test('the version is the one of package.json', () => {
   const { version: declared } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
   assert.equal(version, declared)
+})
+
+test('a peer that the user bans is cut off and cannot come back, also after a restart, until it is pardoned', async () => {
+  await using b = await open('banned')
+  // Messaging opens when it is first asked for.
+  await b.ask.messages()
+  const { peerId, addresses } = b.info()
+  const to = addresses.find(a => !a.includes('/ws'))!
+  const isLinked = async (node: KithNode): Promise<boolean> => (await node.status()).peers.some(c => c.peerId === peerId)
+  {
+    await using a = await open('banning')
+    await a.ask.send({ to, text: 'hello' })
+    await eventually('b has it', async () => (await b.ask.messages({ direction: 'in' })).length === 1)
+    assert.equal(await isLinked(a), true)
+    await a.ask.changePeer({ peer: peerId, banned: true })
+    await eventually('cut off', async () => !(await isLinked(a)))
+  }
+  await using a = await open('banning')
+  await a.ask.messages()
+  const from = a.info().addresses.find(x => !x.includes('/ws'))!
+  // It may have thought for a moment that it was let in.
+  const { state } = await b.ask.send({ to: from, text: 'let me in' }).catch(() => ({ state: 'failed' }))
+  assert.notEqual(state, 'delivered')
+  await eventually('b sees that it is not', async () => (await b.status()).peers.length === 0)
+  assert.deepEqual([await isLinked(a), (await a.ask.messages({ direction: 'in' })).length], [false, 0])
+  await a.ask.changePeer({ peer: peerId, banned: false })
+  await b.ask.send({ to: from, text: 'thank you' })
+  await eventually('heard again', async () => (await a.ask.messages({ direction: 'in' })).some(m => m.text === 'thank you'), 20_000)
 })
