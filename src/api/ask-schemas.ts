@@ -34,6 +34,7 @@ export const messageView: z.ZodType = z.strictObject({
   file: z.strictObject({ link: z.string(), name: z.string(), size: z.number() }).optional(),
   state: z.enum(['received', 'waiting', 'sent', 'relayed', 'delivered', 'failed']),
   reason: reason.optional(),
+  retry: z.strictObject({ since: time, at: time }).optional(),
   group: z.string().optional(),
   createdAt: time,
   changedAt: time

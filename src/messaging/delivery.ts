@@ -29,6 +29,7 @@ import { PeerQueue } from './peer-queue.ts'
 import { LANES } from './priorities.ts'
 import type { MessageStore, WaitingMessage } from './store.ts'
 import type { EntityId, MessengerEvents } from './types.ts'
+import { notReachedReason } from './wait-reasons.ts'
 
 /** Messages read from disk at a time for a carrier. */
 const CARRY_BATCH = 16
@@ -48,8 +49,8 @@ export interface DeliveryDeps {
   readonly outbox: Outbox
   readonly inbox: Inbox
   readonly chunks: ChunkReceiver
-  /** Tries to hand a message to somebody who brings it on. @returns whether it is taken durably */
-  readonly carry: ((to: EntityId, message: WaitingMessage, signal: AbortSignal) => Promise<boolean>) | undefined
+  /** Tries to hand a message to somebody who brings it on. @returns true: it is taken durably; else why not, if that is known */
+  readonly carry: ((to: EntityId, message: WaitingMessage, signal: AbortSignal) => Promise<boolean | string>) | undefined
 }
 
 export class Delivery implements AsyncDisposable {
@@ -269,8 +270,12 @@ export class Delivery implements AsyncDisposable {
     peer.failures++
     peer.lastError = error instanceof KithError ? error : new KithError('PEER_UNREACHABLE', textOf(error), {}, { cause: error })
     this.#deps.log.debug('peer not reached', { peer: peer.id, code: peer.lastError.code, failures: peer.failures })
-    this.#deps.outbox.notReached(peer.id, { code: peer.lastError.code, message: peer.lastError.message })
-    peer.retryAt = this.#deps.clock.monotonic() + backoffMs(peer.failures - 1, RETRY, this.#deps.random)
+    const backoff = backoffMs(peer.failures - 1, RETRY, this.#deps.random)
+    peer.retryAt = this.#deps.clock.monotonic() + backoff
+    const { code, message, data } = peer.lastError
+    // While a circuit is open an attempt comes to nothing.
+    const pause = typeof data['retryAfterMs'] === 'number' ? data['retryAfterMs'] : 0
+    this.#deps.outbox.notReached(peer.id, notReachedReason(code, message), Math.max(backoff, pause))
     this.#alarm.at(peer.retryAt)
     if (this.#deps.carry && !peer.isCarrying) this.#track(this.#carryAll(peer))
   }
@@ -312,7 +317,7 @@ export class Delivery implements AsyncDisposable {
     // Between two peers there is at most one link, and its object lives as long as it.
     this.#peers.set(peer.id, peer)
     const running = this.#run(peer, link, channel, byUs)
-    this.#deps.outbox.notReached(peer.id, undefined)
+    this.#deps.outbox.reached(peer.id)
     if (isNew) this.#deps.events.emit('peer:connected', { entityId: peer.id, peerId: link.peerId })
     await running
   }
@@ -337,11 +342,12 @@ export class Delivery implements AsyncDisposable {
   #lost(peer: Peer, link: PeerLink, left: readonly WaitingMessage[]): void {
     const { outbox, events, clock, random } = this.#deps
     const why = link.ended ?? new KithError('PEER_PROTOCOL', 'the link ended')
-    if (left.length > 0) peer.queue.putBack(outbox.notDelivered(left, { code: why.code, message: why.message }))
+    const backoff = backoffMs(0, RETRY, random)
+    if (left.length > 0) peer.queue.putBack(outbox.notDelivered(left, notReachedReason(why.code, why.message), backoff))
     if (peer.link === link) {
       peer.link = undefined
       peer.failures = 1
-      peer.retryAt = clock.monotonic() + backoffMs(0, RETRY, random)
+      peer.retryAt = clock.monotonic() + backoff
       if (!this.#closing.signal.aborted) events.emit('peer:lost', { entityId: peer.id, reason: why.code })
     }
     this.#serve(peer)
@@ -382,6 +388,7 @@ export class Delivery implements AsyncDisposable {
       onReceipt: ids => outbox.receipt(peer.id, ids),
       chunks: this.#deps.chunks,
       hasReceived: id => this.#deps.store.hasReceived(peer.id, id),
+      onPutOff: (m, code, until) => outbox.putOff(peer.id, m, code, until - clock.monotonic()),
       onRefused: (m, code) => outbox.failed(peer.id, m, { code, message: 'the recipient refused it' }),
       receive: (message, bytes, settle) => {
         inbox.add(message, bytes, settle)
@@ -398,7 +405,9 @@ export class Delivery implements AsyncDisposable {
     try {
       for (const message of this.#toCarry(peer)) {
         failpoint('relayed:before')
-        if (!(await carry!(peer.id, message, this.#closing.signal))) break
+        const taken = await carry!(peer.id, message, this.#closing.signal)
+        if (typeof taken === 'string') outbox.notCarried(peer.id, taken)
+        if (taken !== true) break
         await outbox.relayed(message)
       }
     } catch (cause) {

@@ -34,6 +34,9 @@ export const MAX_WAITING_BESIDE_ANSWERS: number = MAX_WAITING / 2
 export const MAX_TTL_MS: number = 7 * 24 * 60 * 60_000
 /** Delivered and failed messages that can still be asked about; the oldest are forgotten. */
 export const MAX_FINISHED = 10_000
+/** How long the content of a text that was sent can be looked at after its end, and bytes of all such texts; the oldest go first. */
+export const KEEP_SENT_MS: number = 30 * 24 * 60 * 60_000
+export const MAX_SENT_BYTES: number = 64 * 1024 * 1024
 /** Messages of the inbox that keep their content; the oldest that were acted on lose it. */
 export const MAX_INBOX = 100_000
 /** Bytes of content that the inbox keeps; above it the oldest messages lose theirs. */

@@ -37,6 +37,8 @@ export interface LinkSenderDeps {
   readonly onSent: (message: WaitingMessage) => void
   readonly onDelivered: (messages: readonly WaitingMessage[]) => void
   readonly onRefused: (message: WaitingMessage, code: string) => void
+  /** It was refused for the moment, and is tried again then (monotonic ms). */
+  readonly onPutOff: (message: WaitingMessage, code: string, until: number) => void
   /** The other side tells by their ids that messages are durable there. */
   readonly onReceipt: (ids: readonly string[]) => void
   /** The session must be replaced, and nothing is under way on it. */
@@ -330,6 +332,7 @@ export class LinkSender {
       this.#putOff.push(message)
       this.#putOffUntil = now + PUT_OFF_MS
       this.#deps.wakeAt(this.#putOffUntil)
+      this.#deps.onPutOff(message, code, this.#putOffUntil)
     } else this.#deps.onRefused(message, code)
   }
 }

@@ -32,6 +32,6 @@ export interface LinkOpener {
 
 /** Brings sealed messages on when no link to the recipient can be opened: hops and mailboxes. */
 export interface SealedCarrier {
-  /** @returns whether somebody has taken it durably */
-  carry(to: EntityId, sealed: Uint8Array, signal: AbortSignal): Promise<boolean>
+  /** @returns true: somebody has taken it durably; else false, or the code of why nobody could */
+  carry(to: EntityId, sealed: Uint8Array, signal: AbortSignal): Promise<boolean | string>
 }

@@ -10,7 +10,7 @@ import { openSqlite, type Sqlite } from '../store/sqlite.node.ts'
 import type { MessageType, Priority } from '../wire/message-types.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
 import { GroupCommit } from './group-commit.node.ts'
-import { MAX_FINISHED, MAX_INBOX, MAX_INBOX_BYTES, REMEMBER_IDS_MS } from './limits.ts'
+import { KEEP_SENT_MS, MAX_FINISHED, MAX_INBOX, MAX_INBOX_BYTES, MAX_SENT_BYTES, REMEMBER_IDS_MS } from './limits.ts'
 import { NONCE_SCHEMA, SqliteNonces } from './nonces.node.ts'
 import { LANES, laneOf } from './priorities.ts'
 import type { MessageStore, NewOutgoing, OutboxRow, ReceivedRow, WaitingMessage, WaitingTotal } from './store.ts'
@@ -55,6 +55,10 @@ ${NONCE_SCHEMA}`
 /** On disk. `sent` is a matter of the running process. */
 const STATES: readonly DeliveryState[] = ['waiting', 'relayed', 'delivered', 'failed']
 const FIRST_ENDED = 2
+/** What people write; of other types nothing is kept. */
+const KEPT_TYPE: MessageType = 'agent_message'
+/** So much more than the bound may be there before the oldest are looked for. */
+const SENT_SLACK = 1.125
 /** Rows that one `prune` removes of a kind: it runs between messages. */
 const PRUNE_ROWS = 2000
 
@@ -97,6 +101,8 @@ export interface MessageStoreOptions {
   readonly inbox?: 'durable' | 'volatile'
   /** Bytes of content that the inbox keeps. */
   readonly maxInboxBytes?: number
+  /** Bytes of texts that were sent and have ended. */
+  readonly maxSentBytes?: number
 }
 
 export interface MessageStoreDeps {
@@ -125,7 +131,10 @@ export class SqliteMessageStore implements MessageStore {
   /** Ids of what was received, the oldest forgotten first, when the inbox is not written. */
   readonly #volatile: Set<string> | undefined
   readonly #inboxBytes: number
+  readonly #maxSentBytes: number
   #isClosed = false
+  /** Content that is kept of what has ended: at least so much. */
+  #sentBytes = 0
   /** Rows are numbered here, so that nobody has to ask for the number of a new one. */
   #outSeq: number
   #inSeq: number
@@ -133,6 +142,7 @@ export class SqliteMessageStore implements MessageStore {
   constructor(db: Sqlite, deps: MessageStoreDeps, options: MessageStoreOptions = {}) {
     if (options.inbox === 'volatile') this.#volatile = new Set()
     this.#inboxBytes = options.maxInboxBytes ?? MAX_INBOX_BYTES
+    this.#maxSentBytes = options.maxSentBytes ?? MAX_SENT_BYTES
     this.#db = db
     this.nonces = new SqliteNonces(db)
     this.#bodies = new Bodies(deps.storageKey)
@@ -167,18 +177,43 @@ export class SqliteMessageStore implements MessageStore {
   setState(seq: number, state: DeliveryState, changedAt: number, attempts: number, reason: SentMessage['reason']): boolean {
     const number = STATES.indexOf(state)
     const { changes } = this.#db.run(
-      `UPDATE outbox SET state = ?, changed = ?, attempts = ?, code = ?, reason = ?, body = iif(? >= ${FIRST_ENDED}, NULL, body) WHERE seq = ? AND state < ${FIRST_ENDED}`,
-      ...[number, changedAt, attempts, reason?.code ?? null, reason?.message ?? null, number, seq]
+      `UPDATE outbox SET state = ?, changed = ?, attempts = ?, code = ?, reason = ?, body = iif(? AND type <> '${KEPT_TYPE}', NULL, body) WHERE seq = ? AND state < ${FIRST_ENDED}`,
+      ...[number, changedAt, attempts, reason?.code ?? null, reason?.message ?? null, number >= FIRST_ENDED ? 1 : 0, seq]
     )
+    if (changes > 0 && number >= FIRST_ENDED) this.#keepSent(seq, reason?.code)
     return changes > 0
+  }
+  /** Texts can be looked at after their end, but for those that were taken back, and in bounds. */
+  #keepSent(seq: number, code: string | undefined): void {
+    if (code === 'CANCELLED') this.#db.run('UPDATE outbox SET body = NULL WHERE seq = ?', seq)
+    else this.#sentBytes += this.#db.get<{ n: number | null }>('SELECT length(body) AS n FROM outbox WHERE seq = ?', seq)?.n ?? 0
+    if (this.#sentBytes > this.#maxSentBytes * SENT_SLACK) this.#dropSent()
+  }
+  #dropSent(): void {
+    const kept = `FROM outbox WHERE state >= ${FIRST_ENDED} AND body IS NOT NULL`
+    this.#sentBytes = this.#db.get<{ n: number | null }>(`SELECT sum(length(body)) AS n ${kept}`)?.n ?? 0
+    while (this.#sentBytes > this.#maxSentBytes) {
+      const oldest = this.#db.all<{ seq: number; n: number }>(`SELECT seq, length(body) AS n ${kept} ORDER BY seq LIMIT ?`, PRUNE_ROWS)
+      if (oldest.length === 0) return
+      for (const { seq, n } of oldest) {
+        if (this.#sentBytes <= this.#maxSentBytes) return
+        this.#db.run('UPDATE outbox SET body = NULL WHERE seq = ?', seq)
+        this.#sentBytes -= n
+      }
+    }
+  }
+  sentBody(id: string): JsonObject | undefined {
+    const key = uuidToBytes(id)
+    const body = this.#db.get<{ body: Uint8Array | null }>('SELECT body FROM outbox WHERE id = ?', key)?.body
+    return body ? this.#bodies.open(body, key) : undefined
   }
 
   outgoing(id: string): OutboxRow | undefined {
     const row = this.#db.get<OutRow>(`${OUT} WHERE o.id = ?`, uuidToBytes(id))
     return row && outboxRow(row)
   }
-  outbox(limit: number): OutboxRow[] {
-    return this.#db.all<OutRow>(`${OUT} ORDER BY seq DESC LIMIT ?`, limit).map(outboxRow)
+  outbox(limit: number, type?: MessageType): OutboxRow[] {
+    return this.#db.all<OutRow>(`${OUT} WHERE (?1 IS NULL OR type = ?1) ORDER BY seq DESC LIMIT ?2`, type ?? null, limit).map(outboxRow)
   }
   waiting(to: EntityId, priority: Priority, after: number, limit: number): WaitingMessage[] {
     const peer = this.#knownPeer(to)
@@ -227,6 +262,10 @@ export class SqliteMessageStore implements MessageStore {
       .all<InRow>(`${IN} WHERE done = 0 AND type = ? AND seq > ? ORDER BY seq LIMIT ?`, type, after, limit)
       .map(r => this.#received(r))
   }
+  received(id: string): IncomingMessage | undefined {
+    const row = this.#db.get<InRow>(`${IN} WHERE i.id = ? AND body IS NOT NULL ORDER BY seq DESC LIMIT 1`, uuidToBytes(id))
+    return row && this.#received(row)
+  }
   inbox({ limit, type, from }: { readonly limit: number; readonly type?: MessageType; readonly from?: EntityId }): IncomingMessage[] {
     return this.#db
       .all<InRow>(
@@ -252,6 +291,11 @@ export class SqliteMessageStore implements MessageStore {
       ...[inbox, PRUNE_ROWS]
     )
     this.#dropOldest()
+    this.#db.run(
+      `UPDATE outbox SET body = NULL WHERE seq IN (SELECT seq FROM outbox WHERE state >= ${FIRST_ENDED} AND changed < ? AND body IS NOT NULL LIMIT ?)`,
+      ...[now - KEEP_SENT_MS, PRUNE_ROWS]
+    )
+    this.#dropSent()
     this.#db.run(
       `DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE seq <= ? AND state >= ${FIRST_ENDED} LIMIT ?)`,
       ...[outbox, PRUNE_ROWS]

@@ -1,11 +1,13 @@
 /** Messengers in one process with real sessions and real SQLite files: what is sent arrives once, is acknowledged, and survives. */
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { FakeClock } from '../../test/kits/fake-clock.ts'
 import { MemoryNetwork, note, tempFolder } from '../../test/kits/messaging.ts'
 import { eventually } from '../../test/kits/transfer-doubles.ts'
 import { utf8 } from '../base/bytes.ts'
 import { hasCode, KithError } from '../base/errors.ts'
-import { MAX_MESSAGE_BODY_BYTES } from './limits.ts'
+import type { Guard } from './guard.ts'
+import { MAX_MESSAGE_BODY_BYTES, PUT_OFF_MS } from './limits.ts'
 import type { IncomingMessage } from './types.ts'
 import { newUuid } from './uuid.ts'
 
@@ -168,6 +170,46 @@ test('a message alone over HTTP counts once by its nonce, also after a restart',
     else await taken
     assert.equal(bob.messenger.inbox().length, 1)
   }
+})
+
+test('a message that its recipient puts off waits again, and says why and when it is tried next', async () => {
+  using folder = tempFolder()
+  const clock = new FakeClock()
+  const net = new MemoryNetwork(clock)
+  let isBusy = true
+  const guard: Guard = { admit: (_, type) => (isBusy && type === 'agent_message' ? 'RATE_LIMITED' : undefined), report: () => {} }
+  await using alice = await net.open(folder.path, 'alice')
+  await using bob = await net.open(folder.path, 'bob', { guard })
+  const { id } = await alice.messenger.send({ to: bob.id, ...hello })
+  await eventually('put off', () => alice.messenger.sent(id)?.reason !== undefined)
+  const waiting = alice.messenger.sent(id)!
+  assert.deepEqual([waiting.state, waiting.reason?.code], ['waiting', 'RATE_LIMITED'])
+  assert.match(waiting.reason!.message, /take no more messages .* for the moment/)
+  assert.deepEqual(waiting.retry, { since: clock.now(), at: clock.now() + PUT_OFF_MS })
+  assert.deepEqual(alice.messenger.outbox()[0], waiting)
+  isBusy = false
+  await eventually('delivered', async () => {
+    await clock.advance(PUT_OFF_MS)
+    return alice.messenger.sent(id)?.state === 'delivered'
+  })
+  const { reason, retry } = alice.messenger.sent(id)!
+  assert.deepEqual([reason, retry], [undefined, undefined])
+})
+
+test('a message to somebody who is away says since when, when it is tried again, and that nothing can be sealed for them', async () => {
+  using folder = tempFolder()
+  const clock = new FakeClock()
+  const net = new MemoryNetwork(clock)
+  net.isUp = false
+  await using alice = await net.open(folder.path, 'alice', { carrier: { carry: async () => 'NO_PREKEY' } })
+  const { id } = await alice.messenger.send({ to: 'did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK', ...hello })
+  const started = clock.now()
+  await eventually('not carried', () => /no key is known/.test(alice.messenger.sent(id)?.reason?.message ?? ''))
+  await clock.advance(10_000)
+  await eventually('tried again', () => (alice.messenger.sent(id)?.retry?.at ?? 0) > clock.now())
+  const { state, reason, retry } = alice.messenger.sent(id)!
+  assert.deepEqual([state, reason?.code, retry?.since], ['waiting', 'PEER_UNREACHABLE', started])
+  assert.match(reason!.message, /^they cannot be reached, and no key is known/)
 })
 
 test('what is not delivered in its time has failed, and the sender is told', async () => {

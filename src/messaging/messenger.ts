@@ -5,6 +5,8 @@ import { Emitter } from '../base/events.ts'
 import type { Logger } from '../base/log.ts'
 import type { SessionSelf } from '../session/types.ts'
 import type { MessageType } from '../wire/message-types.ts'
+import { isUuidV4 } from '../wire/secure-message.ts'
+import type { JsonObject } from '../wire/strict-json.ts'
 import type { Channels } from './channel.ts'
 import { ChunkReceiver } from './chunk-receiver.ts'
 import { Delivery } from './delivery.ts'
@@ -106,11 +108,19 @@ export class OpenMessenger implements Messenger {
   sent(id: string): SentMessage | undefined {
     return this.#outbox.sent(id)
   }
-  outbox(limit = 100): SentMessage[] {
-    return this.#outbox.list(limit)
+  /** What one of our own says: until it has ended, and texts for 30 days longer unless they were taken back. */
+  sentBody(id: string): JsonObject | undefined {
+    return isUuidV4(id) ? this.#deps.store.sentBody(id) : undefined
+  }
+  outbox(limit = 100, type?: MessageType): SentMessage[] {
+    return this.#outbox.list(limit, type)
   }
   inbox(options: { readonly limit?: number; readonly type?: MessageType; readonly from?: EntityId } = {}): IncomingMessage[] {
     return this.#deps.store.inbox({ limit: 100, ...options })
+  }
+  /** One that was received, if its content is still kept. */
+  received(id: string): IncomingMessage | undefined {
+    return isUuidV4(id) ? this.#deps.store.received(id) : undefined
   }
   cancel(id: string): boolean {
     return this.#outbox.cancel(id)

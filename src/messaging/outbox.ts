@@ -8,7 +8,7 @@ import { codeOf, KithError } from '../base/errors.ts'
 import type { Emitter } from '../base/events.ts'
 import type { Logger } from '../base/log.ts'
 import { looksLikeDid } from '../wire/did-key.ts'
-import { MESSAGE_TYPES } from '../wire/message-types.ts'
+import { MESSAGE_TYPES, type MessageType } from '../wire/message-types.ts'
 import { checkBody } from '../wire/payloads.ts'
 import { isUuidV4 } from '../wire/secure-message.ts'
 import { canonicalJson, type JsonObject } from '../wire/strict-json.ts'
@@ -28,6 +28,7 @@ import {
 import type { MessageStore, NewOutgoing, OutboxRow, WaitingMessage } from './store.ts'
 import type { DeliveryState, EntityId, MessengerEvents, OutgoingMessage, SentMessage } from './types.ts'
 import { newUuid } from './uuid.ts'
+import { notCarriedReason, putOffReason } from './wait-reasons.ts'
 
 export interface OutboxDeps {
   readonly clock: Pick<Clock, 'now' | 'monotonic'>
@@ -45,6 +46,17 @@ export interface OutboxDeps {
 
 /** What is needed of a message that ends. */
 type Ending = Pick<OutboxRow, 'seq' | 'id' | 'to' | 'type' | 'bytes' | 'createdAt' | 'attempts'>
+
+type Reason = NonNullable<SentMessage['reason']>
+
+/** Why a message waits, since when, and when it is tried again (ms since 1970). */
+interface Hold {
+  readonly reason: Reason
+  readonly since: number
+  readonly at: number
+  /** Why nobody brings it on, once that is known. */
+  readonly noCarrier?: string
+}
 
 interface Unwritten {
   readonly messages: readonly Ending[]
@@ -75,7 +87,9 @@ export class Outbox {
   readonly #sending = new Map<string, Promise<SentMessage>>()
   /** Sent on a link and not acknowledged: a matter of this process. */
   readonly #onTheWay = new Set<string>()
-  readonly #notReached = new Map<EntityId, NonNullable<SentMessage['reason']>>()
+  /** Why what waits for a peer cannot be delivered; and what it has put off itself, by id. A matter of this process, too. */
+  readonly #notReached = new Map<EntityId, Hold>()
+  readonly #putOff = new Map<string, Hold>()
 
   /** Ends that could not be written, on a full disk say; written when there is room. No look at anything before then (monotonic ms). */
   #unwritten: Unwritten[] = []
@@ -129,8 +143,8 @@ export class Outbox {
     const row = isUuidV4(id) ? this.#deps.store.outgoing(id) : undefined
     return row && this.#view(row)
   }
-  list(limit: number): SentMessage[] {
-    return this.#deps.store.outbox(limit).map(r => this.#view(r))
+  list(limit: number, type?: MessageType): SentMessage[] {
+    return this.#deps.store.outbox(limit, type).map(r => this.#view(r))
   }
 
   cancel(id: string): boolean {
@@ -149,28 +163,53 @@ export class Outbox {
     const changedAt = this.#deps.clock.now()
     this.#tell({ id, to, type, state: 'sent', reason: undefined, createdAt, changedAt, attempts: m.attempts + 1 })
   }
-  /** Why what waits for a peer waits, as long as this process runs; undefined: it can be reached. The newest messages tell it. */
-  notReached(to: EntityId, reason: SentMessage['reason']): void {
+  /** Why what waits for a peer waits, as long as this process runs. The newest messages tell it. @param inMs until the next attempt */
+  notReached(to: EntityId, reason: Reason, inMs: number): void {
     const before = this.#notReached.get(to)
+    const now = this.#deps.clock.now()
     // That it was tried too often says less than why it failed.
-    if (before?.code === reason?.code || (before && reason?.code === 'CIRCUIT_OPEN')) return
+    const isNews = before?.reason.code !== reason.code && !(before && reason.code === 'CIRCUIT_OPEN')
     this.#notReached.delete(to)
-    if (!reason) return
-    this.#notReached.set(to, reason)
+    this.#notReached.set(to, { reason: isNews ? reason : before!.reason, since: before?.since ?? now, at: now + inMs })
     if (this.#notReached.size > MAX_PEER_FIGURES) this.#notReached.delete(this.#notReached.keys().next().value!)
-    for (const row of this.#deps.store.outbox(TOLD_AT_ONCE)) if (row.to === to && row.state === 'waiting') this.#tell(this.#view(row))
+    if (isNews) this.#tellWaiting(to)
   }
-  /** Their link has ended: they wait again. @returns those that have not ended in the meantime */
-  notDelivered(messages: readonly WaitingMessage[], reason: NonNullable<SentMessage['reason']>): WaitingMessage[] {
+  /** Nobody could bring it on either. */
+  notCarried(to: EntityId, why: string): void {
+    const before = this.#notReached.get(to)
+    const reason = before && notCarriedReason(before.reason, why)
+    if (!before || reason!.message === before.reason.message || before.noCarrier === why) return
+    this.#notReached.set(to, { ...before, reason: reason!, noCarrier: why })
+    this.#tellWaiting(to)
+  }
+  reached(to: EntityId): void {
+    this.#notReached.delete(to)
+  }
+  /** The recipient does not take it for the moment. @param inMs until the next attempt */
+  putOff(to: EntityId, m: WaitingMessage, code: string, inMs: number): void {
+    const now = this.#deps.clock.now()
+    this.#onTheWay.delete(m.id)
+    const since = this.#putOff.get(m.id)?.since ?? now
+    const row = this.#deps.store.outgoing(m.id)
+    if (!row || row.to !== to || hasEnded(row.state)) return
+    this.#putOff.set(m.id, { reason: putOffReason(code), since, at: now + inMs })
+    this.#tell({ ...this.#view(row), changedAt: now, attempts: m.attempts + 1 })
+  }
+  /** Their link has ended: they wait again. @param inMs until the next attempt @returns those that have not ended in the meantime */
+  notDelivered(messages: readonly WaitingMessage[], reason: Reason, inMs: number): WaitingMessage[] {
     const changedAt = this.#deps.clock.now()
     return messages.flatMap(m => {
       this.#onTheWay.delete(m.id)
+      this.#putOff.delete(m.id)
       const row = this.#deps.store.outgoing(m.id)
       if (!row || hasEnded(row.state)) return []
       const attempts = m.attempts + 1
-      this.#tell({ ...row, reason, changedAt, attempts })
+      this.#tell({ ...row, reason, retry: { since: changedAt, at: changedAt + inMs }, changedAt, attempts })
       return { ...m, attempts }
     })
+  }
+  #tellWaiting(to: EntityId): void {
+    for (const row of this.#deps.store.outbox(TOLD_AT_ONCE)) if (row.to === to && row.state === 'waiting') this.#tell(this.#view(row))
   }
   /** The recipient has them on disk. */
   delivered(to: EntityId, messages: readonly WaitingMessage[]): void {
@@ -318,6 +357,7 @@ export class Outbox {
       for (const [i, m] of messages.entries()) {
         if (!isNew[i]) continue
         this.#onTheWay.delete(m.id)
+        this.#putOff.delete(m.id)
         this.#count(m.to, -1, -m.bytes)
         this.#tell({ ...m, state, reason, changedAt })
       }
@@ -335,12 +375,13 @@ export class Outbox {
   #view(row: OutboxRow): SentMessage {
     const { id, to, type, reason, createdAt, changedAt, attempts } = row
     const state = row.state === 'waiting' && this.#onTheWay.has(id) ? 'sent' : row.state
-    const why = reason ?? (state === 'waiting' ? this.#notReached.get(to) : undefined)
-    return { id, to, type, state, reason: why, createdAt, changedAt, attempts }
+    const hold = state === 'waiting' ? (this.#notReached.get(to) ?? this.#putOff.get(id)) : undefined
+    const retry = hold && { since: hold.since, at: hold.at }
+    return { id, to, type, state, reason: reason ?? hold?.reason, retry, createdAt, changedAt, attempts }
   }
   #tell(message: SentMessage): void {
-    const { id, to, type, state, reason, createdAt, changedAt, attempts } = message
-    this.#deps.events.emit('message:changed', { message: { id, to, type, state, reason, createdAt, changedAt, attempts } })
+    const { id, to, type, state, reason, retry, createdAt, changedAt, attempts } = message
+    this.#deps.events.emit('message:changed', { message: { id, to, type, state, reason, retry, createdAt, changedAt, attempts } })
   }
 }
 

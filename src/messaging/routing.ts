@@ -57,8 +57,9 @@ export class Routing implements SealedCarrier, AsyncDisposable {
    * Seals a whole signed message and brings it on its way.
    * @returns whether somebody has it on disk: the recipient, or who keeps messages for it
    */
-  async carry(to: EntityId, message: Uint8Array, signal: AbortSignal): Promise<boolean> {
-    return (await this.send(to, message, { signal })).outcome !== 'no-route'
+  async carry(to: EntityId, message: Uint8Array, signal: AbortSignal): Promise<true | string> {
+    const { outcome, code } = await this.send(to, message, { signal })
+    return outcome !== 'no-route' || code
   }
 
   /** The same, and what became of it. `ttlMs`: how long it may wait in a mailbox. @throws the signal's reason */

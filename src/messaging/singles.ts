@@ -57,8 +57,8 @@ export class Singles {
     this.#replays = new ReplayWindow({ clock: deps.clock, store: deps.nonces })
   }
 
-  /** Signs one of our own and hands it to the carrier. @returns whether somebody has it durably */
-  async carry(to: EntityId, message: WaitingMessage, signal: AbortSignal): Promise<boolean> {
+  /** Signs one of our own and hands it to the carrier. @returns as SealedCarrier.carry */
+  async carry(to: EntityId, message: WaitingMessage, signal: AbortSignal): Promise<boolean | string> {
     const whole = await writeSingleMessage(this.#deps, to, message.type, payloadOf(message))
     return this.#deps.carrier?.carry(to, whole, signal) ?? false
   }

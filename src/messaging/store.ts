@@ -4,6 +4,7 @@
  */
 import type { NonceStore } from '../session/replay-window.ts'
 import type { MessageType, Priority } from '../wire/message-types.ts'
+import type { JsonObject } from '../wire/strict-json.ts'
 import type { DeliveryState, EntityId, IncomingMessage, SentMessage } from './types.ts'
 
 /** A message of our own. `seq` orders them as they were sent. */
@@ -62,7 +63,9 @@ export interface MessageStore extends Disposable {
   /** Ends or changes one of our own. @returns false when it is not known or has ended already */
   setState(seq: number, state: DeliveryState, changedAt: number, attempts: number, reason: SentMessage['reason']): boolean
   outgoing(id: string): OutboxRow | undefined
-  outbox(limit: number): OutboxRow[]
+  outbox(limit: number, type?: MessageType): OutboxRow[]
+  /** What it says; undefined when that is not kept (any more). */
+  sentBody(id: string): JsonObject | undefined
   /** What is not delivered yet for `to` in one lane, oldest first, with seq above `after`. */
   waiting(to: EntityId, priority: Priority, after: number, limit: number): WaitingMessage[]
   waitingTotals(): WaitingTotal[]
@@ -76,6 +79,8 @@ export interface MessageStore extends Disposable {
   setDone(seq: number): void
   /** What no handler has finished yet, oldest first. */
   undone(type: MessageType, after: number, limit: number): ReceivedRow[]
+  /** One that was received, by its sender's id; the newest, if several senders chose the same. */
+  received(id: string): IncomingMessage | undefined
   inbox(options: { readonly limit: number; readonly type?: MessageType; readonly from?: EntityId }): IncomingMessage[]
 
   /** Whether this message was received before. */

@@ -30,8 +30,10 @@ export interface SentMessage {
   readonly to: EntityId
   readonly type: MessageType
   readonly state: DeliveryState
-  /** Why it failed, or waits. */
+  /** Why it failed, or waits: a code for programs, and plain words. */
   readonly reason: { readonly code: string; readonly message: string } | undefined
+  /** While it waits because it could not be delivered: since when, and when it is tried again (ms since 1970). */
+  readonly retry?: { readonly since: number; readonly at: number } | undefined
   /** ms since 1970. */
   readonly createdAt: number
   readonly changedAt: number

@@ -92,25 +92,29 @@ export class AskDesk implements T.AskService {
     const received =
       direction === 'out'
         ? []
+        : [...FOR_PEOPLE.flatMap(type => messenger.inbox({ limit, type }).map(m => this.#received(m))), ...this.#groups.texts(limit, 'in')]
+    const sent =
+      direction === 'in'
+        ? []
         : [
-            ...messenger
-              .inbox({ limit })
-              .filter(isForPeople)
-              .map(m => this.#received(m)),
-            ...this.#groups.texts(limit)
+            ...messenger.outbox(limit, 'agent_message').map(m => this.#sent(m, messenger.sentBody(m.id))),
+            ...this.#groups.texts(limit, 'out')
           ]
-    const sent = direction === 'in' ? [] : messenger.outbox(limit).map(m => this.#sent(m))
     return [...received, ...sent].sort((a, b) => b.createdAt - a.createdAt).slice(0, limit)
   }
 
   async message(id: string): Promise<T.MessageView> {
-    const sent = this.#parts.messenger.sent(id)
-    if (!sent) throw unknownMessage()
-    return this.#sent(sent)
+    const { messenger } = this.#parts
+    const sent = messenger.sent(id)
+    if (sent) return this.#sent(sent, messenger.sentBody(id))
+    const received = messenger.received(id)
+    const found = received ? this.#received(received) : this.#groups.text(id)
+    if (!found) throw unknownMessage('no message has this id')
+    return found
   }
 
   async cancelMessage(id: string): Promise<T.MessageView> {
-    if (!this.#parts.messenger.cancel(id)) throw unknownMessage()
+    if (!this.#parts.messenger.cancel(id)) throw unknownMessage('no message of this node waits under this id')
     return this.message(id)
   }
 
@@ -257,23 +261,25 @@ export class AskDesk implements T.AskService {
       file: fileOf(m.body),
       state: 'received',
       reason: undefined,
+      retry: undefined,
       group: undefined,
       createdAt: m.receivedAt,
       changedAt: m.receivedAt
     }
   }
-  #sent(m: SentMessage): T.MessageView {
+  #sent(m: SentMessage, body: IncomingMessage['body'] = {}): T.MessageView {
     return {
       id: m.id,
       direction: 'out',
       peer: m.to,
       peerName: this.#parts.directory.nameOf(m.to),
       type: m.type,
-      text: undefined,
-      body: {},
-      file: undefined,
+      text: textOf(body),
+      body: body as Record<string, unknown>,
+      file: fileOf(body),
       state: m.state,
       reason: m.reason,
+      retry: m.retry,
       group: undefined,
       createdAt: m.createdAt,
       changedAt: m.changedAt
@@ -339,8 +345,8 @@ function networkView(monitor: AskParts['monitor']): T.NetworkView {
 }
 
 /** Messages that somebody would read; the others are acted on. */
-const FOR_PEOPLE: ReadonlySet<string> = new Set(['agent_message', 'network_broadcast', 'error'])
-const isForPeople = (m: IncomingMessage): boolean => FOR_PEOPLE.has(m.type)
+const FOR_PEOPLE = ['agent_message', 'network_broadcast', 'error'] as const
+const isForPeople = (m: IncomingMessage): boolean => FOR_PEOPLE.some(type => type === m.type)
 
 function textOf(body: IncomingMessage['body']): string | undefined {
   const content = body['content'] as { readonly type?: unknown; readonly data?: { readonly text?: unknown } } | undefined
@@ -353,10 +359,5 @@ function fileOf(body: IncomingMessage['body']): T.MessageView['file'] {
   return typeof link === 'string' && typeof name === 'string' && typeof size === 'number' ? { link, name, size } : undefined
 }
 
-const unknownMessage = (): KithError =>
-  new KithError(
-    'UNKNOWN_MESSAGE',
-    'no message of this node has this id, or it has been delivered',
-    {},
-    { hint: 'kith msg outbox lists them' }
-  )
+const unknownMessage = (why: string): KithError =>
+  new KithError('UNKNOWN_MESSAGE', why, {}, { hint: 'kith msg inbox --json and kith msg outbox show ids' })

@@ -12,14 +12,17 @@ export interface MessageView {
   /** The name that the user gave it. */
   readonly peerName: string | undefined
   readonly type: string
-  /** What it says, if it is text; else undefined. */
+  /** What it says, if it is text; else undefined. Of one's own: for 30 days after its end, unless it was taken back; not in events. */
   readonly text: string | undefined
   readonly body: Record<string, unknown>
   /** A file that came with it, or is its text: to be fetched by its link, which holds the key. */
   readonly file: { readonly link: string; readonly name: string; readonly size: number } | undefined
   /** in: received. out: waiting, sent, relayed, delivered or failed. */
   readonly state: 'received' | 'waiting' | 'sent' | 'relayed' | 'delivered' | 'failed'
+  /** Why it failed, or still waits, in plain words. */
   readonly reason: { readonly code: string; readonly message: string } | undefined
+  /** out, while it waits because it could not be delivered: since when, and when it is tried again. */
+  readonly retry: { readonly since: number; readonly at: number } | undefined
   readonly group: string | undefined
   readonly createdAt: number
   readonly changedAt: number
@@ -202,7 +205,7 @@ export interface AskService {
   send(request: SendMessageRequest, signal?: AbortSignal): Promise<MessageView>
   /** Newest first. */
   messages(options?: { readonly direction?: 'in' | 'out'; readonly limit?: number }, signal?: AbortSignal): Promise<readonly MessageView[]>
-  /** @throws UNKNOWN_MESSAGE */
+  /** One that was sent or received, with its text. @throws UNKNOWN_MESSAGE */
   message(id: string, signal?: AbortSignal): Promise<MessageView>
   /** Takes a message back that was not delivered. @throws UNKNOWN_MESSAGE */
   cancelMessage(id: string, signal?: AbortSignal): Promise<MessageView>

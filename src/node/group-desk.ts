@@ -36,10 +36,15 @@ export class GroupDesk {
   all(): GroupView[] {
     return this.#deps.groups.list().map(g => this.#view(g))
   }
-  /** Texts of others in all groups, newest first. */
-  texts(limit: number): MessageView[] {
+  /** Texts of others in all groups, or our own, newest first. */
+  texts(limit: number, direction: 'in' | 'out'): MessageView[] {
     const posts = this.#deps.groups.list().flatMap(g => this.#deps.groups.posts(g.id, limit))
-    return posts.filter(p => p.from !== this.#deps.self).map(p => this.#text(p))
+    return posts.filter(p => (p.from === this.#deps.self) === (direction === 'out')).map(p => this.#text(p))
+  }
+  /** One text of any group, by its id. */
+  text(id: string): MessageView | undefined {
+    const post = this.#deps.groups.list().flatMap(g => this.#deps.groups.post(g.id, id) ?? [])[0]
+    return post && this.#text(post)
   }
   async create(name: string, members: readonly EntityId[]): Promise<GroupView> {
     return this.#view(await this.#deps.groups.create(name, members))
@@ -73,9 +78,25 @@ export class GroupDesk {
     const members = g.members.map(m => ({ entityId: m.entityId, name: this.#deps.nameOf(m.entityId), role: m.role }))
     return { id: g.id, name: g.name, epoch: g.epoch, members, isMember: g.isMember, split: g.split || g.forkedBy.length > 0 }
   }
+  /** What became of all copies: delivered when every member has it, failed when nobody is left who may still get it. */
+  #fate(copies: PostView['deliveries']): Pick<MessageView, 'state' | 'reason'> {
+    const there = copies.filter(d => d.state === 'delivered')
+    const open = copies.filter(d => d.state !== 'delivered' && d.state !== 'failed')
+    if (there.length === copies.length) return { state: 'delivered', reason: undefined }
+    const names = (all: PostView['deliveries']): string =>
+      all
+        .slice(0, 5)
+        .map(d => `${this.#deps.nameOf(d.to) ?? `…${d.to.slice(-8)}`}${d.code === undefined ? '' : ` (${d.code})`}`)
+        .join(', ') + (all.length > 5 ? ` and ${all.length - 5} more` : '')
+    const lost = copies.filter(d => d.state === 'failed')
+    const waits = open.length > 0 ? `, not yet ${names(open)}` : ''
+    const message = `${there.length} of ${copies.length} members have it${waits}${lost.length > 0 ? `, never ${names(lost)}` : ''}`
+    const code = (open[0] ?? lost[0])?.code ?? 'PEER_UNREACHABLE'
+    const state = open.length === 0 ? 'failed' : open.some(d => d.state === 'waiting') ? 'waiting' : 'sent'
+    return { state, reason: { code, message } }
+  }
   #text(p: PostView): MessageView {
     const isOwn = p.from === this.#deps.self
-    const isThere = p.deliveries.length > 0 && p.deliveries.every(d => d.state === 'delivered')
     return {
       id: p.id,
       direction: isOwn ? 'out' : 'in',
@@ -85,8 +106,8 @@ export class GroupDesk {
       text: p.text,
       body: p.body as Record<string, unknown>,
       file: undefined,
-      state: isOwn ? (isThere ? 'delivered' : 'sent') : 'received',
-      reason: undefined,
+      ...(isOwn ? this.#fate(p.deliveries) : { state: 'received', reason: undefined }),
+      retry: undefined,
       group: this.#deps.groups.get(p.groupId)?.name ?? p.groupId,
       createdAt: isOwn ? p.sentAt : p.receivedAt,
       changedAt: p.receivedAt

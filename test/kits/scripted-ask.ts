@@ -14,7 +14,8 @@ export const messageView = (direction: 'in' | 'out'): T.MessageView => ({
     text: 'hello',
     body: {},
     file: undefined,
-    reason: undefined
+    reason: undefined,
+    retry: undefined
   },
   ...{ state: direction === 'in' ? 'received' : 'delivered', group: undefined, createdAt: 1, changedAt: 2 }
 })

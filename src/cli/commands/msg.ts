@@ -5,7 +5,8 @@ import type { MessageView } from '../../node/ask-types.ts'
 import type { Context, Register } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { follow } from '../follow.ts'
-import { clean, formatBytes, parseDuration } from '../format.ts'
+import { parseDuration } from '../format.ts'
+import { describeSent, linesOf, localTime, nameOf, wholeOf } from '../message-lines.ts'
 import { openSession } from '../session.ts'
 import { readStdinText } from '../terminal-input.ts'
 
@@ -37,7 +38,12 @@ export const register: Register = (program, act) => {
     .option('--follow', 'stay, and show what comes')
     .option('--limit <number>', 'how many', '50')
     .action(act(inbox))
-  msg.command('outbox').description('what was sent, and what became of it').option('--limit <number>', 'how many', '50').action(act(outbox))
+  msg.command('show').description('one message, whole').argument('<id>', 'from inbox or outbox').action(act(show))
+  msg
+    .command('outbox')
+    .description('what was sent and what became of it, newest last')
+    .option('--limit <number>', 'how many', '50')
+    .action(act(outbox))
   msg.command('cancel').description('take back a message that was not delivered').argument('<id>', 'from the outbox').action(act(cancel))
 }
 
@@ -67,22 +73,10 @@ async function send(context: Context, to: string, given: string | undefined, opt
     signal,
     parseDuration(options.wait)
   )
-  context.output.result(last, () => describeSent(last, session.own))
-  return last.state === 'failed' ? exitCodes.network : exitCodes.ok
-}
-
-/** What became of a message, in words. `own`: no node stays behind to send it. */
-export function describeSent(m: MessageView, own: boolean): string[] {
-  const who = nameOf(m)
-  const why = m.reason ? `: ${clean(m.reason.message)} (${clean(m.reason.code, 60)})` : ''
-  const seeds = m.file && own ? ["The file is given to them while 'kith up' runs."] : []
-  if (m.state === 'delivered') return [`Delivered to ${who}.`, ...seeds]
-  if (m.state === 'relayed') return [`Sealed and left with a peer that keeps it for ${who}.`]
-  if (m.state === 'failed') return [`Not delivered to ${who}${why}.`]
-  const until = own
-    ? "It waits on this disk: 'kith up' sends it when they can be reached."
-    : 'It waits on this disk and is sent when they can be reached.'
-  return [`${who} cannot be reached now${why}.`, until, `  id ${m.id}`]
+  // Events do not hold the text, nor when the next try is by now.
+  const now = await ask.message(last.id)
+  context.output.result(now, () => describeSent(now, session.own))
+  return now.state === 'failed' ? exitCodes.network : exitCodes.ok
 }
 
 async function inbox(context: Context, options: { follow?: boolean; limit: string }): Promise<undefined> {
@@ -91,42 +85,34 @@ async function inbox(context: Context, options: { follow?: boolean; limit: strin
   const { signal } = context.lifetime
   const events = options.follow ? await client.events({}, signal) : undefined
   const messages = [...(await client.ask.messages({ direction: 'in', limit: limitOf(options.limit) }, signal))].reverse()
-  if (events) for (const m of messages) context.output.result(m, () => [lineOf(m)])
-  else context.output.result(messages, () => (messages.length === 0 ? ['No messages.'] : messages.map(lineOf)))
+  if (events) for (const m of messages) context.output.result(m, () => linesOf(m))
+  else context.output.result(messages, () => (messages.length === 0 ? ['No messages.'] : messages.flatMap(m => linesOf(m))))
   if (!events) return
   try {
-    for await (const e of events) if (e.type === 'message:received') context.output.result(e.message, () => [lineOf(e.message)])
+    for await (const e of events) if (e.type === 'message:received') context.output.result(e.message, () => linesOf(e.message))
   } catch (error) {
     if (!signal.aborted) throw error
   }
 }
 
+async function show(context: Context, id: string): Promise<undefined> {
+  await using session = await openSession(context, { serve: false })
+  const m = await session.client.ask.message(id, context.lifetime.signal)
+  context.output.result(m, () => wholeOf(m))
+}
+
 async function outbox(context: Context, options: { limit: string }): Promise<undefined> {
   await using session = await openSession(context, { serve: false })
-  const messages = await session.client.ask.messages({ direction: 'out', limit: limitOf(options.limit) }, context.lifetime.signal)
-  context.output.result(messages, () => (messages.length === 0 ? ['Nothing was sent.'] : messages.map(lineOf)))
+  const messages = [
+    ...(await session.client.ask.messages({ direction: 'out', limit: limitOf(options.limit) }, context.lifetime.signal))
+  ].reverse()
+  context.output.result(messages, () => (messages.length === 0 ? ['Nothing was sent.'] : messages.flatMap(m => linesOf(m))))
 }
 
 async function cancel(context: Context, id: string): Promise<undefined> {
   await using session = await openSession(context, { serve: false })
   const m = await session.client.ask.cancelMessage(id, context.lifetime.signal)
-  context.output.result(m, () => [`Taken back: ${lineOf(m)}`])
+  context.output.result(m, () => [`Taken back: the message to ${nameOf(m)} of ${localTime(m.createdAt)}.`])
 }
 
 const limitOf = (text: string): number => Math.min(1000, Math.max(1, Number.parseInt(text, 10) || 50))
-
-const nameOf = (m: MessageView): string => clean(m.peerName ?? m.group ?? `…${m.peer.slice(-8)}`, 60)
-
-/** What was sent is not kept after it has gone. */
-const withoutText = (type: string): string => (type === 'agent_message' ? '[a text]' : `[${clean(type, 40)}]`)
-
-/** One line: when, who, what. */
-export function lineOf(m: MessageView): string {
-  const when = new Date(m.createdAt).toISOString().slice(0, 16).replace('T', ' ')
-  const who = m.group === undefined ? nameOf(m) : `${nameOf(m)} in ${clean(m.group, 40)}`
-  const what = m.text === undefined ? withoutText(m.type) : clean(m.text, 2000)
-  const file =
-    m.file === undefined ? '' : `\n    with ${clean(m.file.name, 200)}, ${formatBytes(m.file.size)}: kith get '${clean(m.file.link, 4096)}'`
-  const state = m.direction === 'out' ? `  (${m.state}${m.reason ? `: ${clean(m.reason.code, 60)}` : ''}, ${m.id})` : ''
-  return `${when}  ${m.direction === 'in' ? 'from' : 'to'} ${who}: ${what}${state}${file}`
-}
