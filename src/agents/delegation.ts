@@ -18,6 +18,12 @@ import { isSkillName, type TaskRequest, valueBytes } from './payloads.ts'
 import { rankWorkers } from './rank.ts'
 import type { Delegation, TaskFile } from './types.ts'
 
+/** What a task of the same key was given, and when (ms since 1970). */
+export interface EarlierFiles {
+  readonly files: readonly TaskFile[]
+  readonly at: number
+}
+
 /** Times shorter than this are a mistake. */
 const MIN_MS = 1
 
@@ -37,9 +43,17 @@ export function checkDelegation(d: Delegation): void {
 }
 
 /** @throws BAD_TASK (no JSON), TOO_LARGE, or what sharing a file throws */
-export async function prepareRequest(deps: TasksDeps, d: Delegation, idempotencyKey: string, signal?: AbortSignal): Promise<TaskRequest> {
+export async function prepareRequest(
+  deps: TasksDeps,
+  d: Delegation,
+  idempotencyKey: string,
+  earlier: EarlierFiles | undefined,
+  signal?: AbortSignal
+): Promise<TaskRequest> {
   const { input, inputFile } = await fitInput(deps, d.input, signal)
-  const files = await Promise.all((d.files ?? []).map(f => (typeof f === 'string' ? share(deps, { path: f }, signal) : f)))
+  // A file may not be shared any more, and would get another link, when the same task is asked for again.
+  const known = (path: string): TaskFile | undefined => earlier?.files.find(f => deps.files?.isStill?.(path, f, earlier.at))
+  const files = await Promise.all((d.files ?? []).map(f => (typeof f === 'string' ? (known(f) ?? share(deps, { path: f }, signal)) : f)))
   return { idempotencyKey, skill: d.skill, description: d.description ?? '', input, inputFile, files }
 }
 

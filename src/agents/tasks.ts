@@ -3,19 +3,21 @@
  * store, one alarm for all deadlines, and one courier to the messenger. Nothing polls.
  */
 
+import { utf8 } from '../base/bytes.ts'
 import { hasCode, KithError } from '../base/errors.ts'
 import type { Emitter } from '../base/events.ts'
 import { backoffMs } from '../base/retry.ts'
 import { Alarm } from '../messaging/alarm.ts'
 import type { EntityId, IncomingMessage } from '../messaging/types.ts'
 import type { MessageType } from '../wire/message-types.ts'
+import { parseJsonObject } from '../wire/strict-json.ts'
 import { Board } from './board.ts'
 import { Courier } from './courier.ts'
-import { candidatesOf, checkDelegation, prepareRequest } from './delegation.ts'
+import { candidatesOf, checkDelegation, type EarlierFiles, prepareRequest } from './delegation.ts'
 import type { TasksDeps, TasksOptions } from './deps.ts'
 import { GivenTasks } from './given.ts'
 import { MAX_CONCURRENCY, MAX_DEADLINE_MS, MAX_DESCRIPTION_CHARS, MAX_GIVEN, RETRY_FIRST_MS, RETRY_MAX_MS } from './limits.ts'
-import { delegateBody, isSkillName } from './payloads.ts'
+import { delegateBody, isSkillName, readRequest } from './payloads.ts'
 import { ReceivedTasks } from './received.ts'
 import { fixRequest } from './result-signature.ts'
 import { isFinal } from './states.ts'
@@ -96,7 +98,8 @@ class TaskDesk implements Tasks {
     checkDelegation(asked)
     const key = asked.idempotencyKey ?? this.#board.uuid()
     const path = [...this.#pathOf(asked.parent), this.#deps.messenger.self]
-    const request = await prepareRequest(this.#deps, asked, key, signal)
+    const earlier = asked.idempotencyKey === undefined ? undefined : this.#deps.store.byIdempotencyKey('given', key)
+    const request = await prepareRequest(this.#deps, asked, key, earlier && this.#filesOf(earlier), signal)
     const { text, hash } = fixRequest(request)
     const known = this.#known(key, hash)
     if (known) return known
@@ -104,12 +107,17 @@ class TaskDesk implements Tasks {
     this.#closed.signal.throwIfAborted()
     if (this.#given.unfinished >= MAX_GIVEN) throw new KithError('QUEUE_FULL', 'too many tasks were given and are not finished')
     const createdAt = this.#board.now()
+    const id = this.#board.uuid()
+    const files = request.inputFile ? [...request.files, request.inputFile] : request.files
+    const again = this.#known(key, hash)
+    // Before anybody hears of them.
+    if (!again) for (const file of files) this.#deps.files?.belongs?.(file, `given:${id}`)
     const row =
-      this.#known(key, hash) ??
+      again ??
       this.#board.view(
         await this.#given.add(
           {
-            ...{ id: this.#board.uuid(), skill: asked.skill, idempotencyKey: key, requestHash: hash, description: request.description },
+            ...{ id, skill: asked.skill, idempotencyKey: key, requestHash: hash, description: request.description },
             ...{ priority: asked.priority ?? 'normal', path, createdAt, deadline: createdAt + (asked.deadlineMs ?? MAX_DEADLINE_MS) },
             ...{ candidates, attemptMs: asked.attemptMs }
           },
@@ -244,6 +252,9 @@ class TaskDesk implements Tasks {
     const row = this.#deps.store.byIdempotencyKey('given', key)
     if (row && row.requestHash !== hash) throw new KithError('TASK_CONFLICT', 'the idempotency key was used for something else')
     return row && this.#board.view(row)
+  }
+  #filesOf(row: TaskRow): EarlierFiles {
+    return { files: readRequest(parseJsonObject(utf8(this.#deps.store.request(row.key)))).files, at: row.createdAt }
   }
   #pathOf(parent: string | undefined): readonly EntityId[] {
     if (parent === undefined) return []

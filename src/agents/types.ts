@@ -151,6 +151,10 @@ export interface TaskFiles {
   getFile(file: TaskFile, signal?: AbortSignal, from?: EntityId): Promise<string>
   /** The file at this path, from `getFile`, is not needed any more. */
   dropFile?(path: string): void
+  /** A file from `putFile` is a part of a task, so that it is given for as long as that asks for it. @param owner given:ID or received:ID */
+  belongs?(file: TaskFile, owner: string): void
+  /** Whether the file at a path is still what was put as `file` at that time (ms since 1970), as far as name, size and dates tell. */
+  isStill?(path: string, file: TaskFile, since: number): boolean
 }
 
 export type TaskEvents = {

@@ -46,15 +46,15 @@ export class Worker {
       const { id, peer: from, description, idempotencyKey, attempts: attempt, deadline } = row
       const work = { id, skill: skill.name, from, description, input: request.input ?? null, inputFile, files, idempotencyKey }
       const made = await skill.run({ ...work, attempt, deadline }, { signal, progress: report })
-      return await this.#outcome(made, signal)
+      return await this.#outcome(made, row, signal)
     } finally {
       over.abort()
       for (const path of fetched) this.#deps.files?.dropFile?.(path)
     }
   }
 
-  async #outcome(made: Json | TaskOutputFile, signal: AbortSignal): Promise<Outcome> {
-    if (made instanceof TaskOutputFile) return { outputFile: await this.#put(made.content, signal) }
+  async #outcome(made: Json | TaskOutputFile, row: TaskRow, signal: AbortSignal): Promise<Outcome> {
+    if (made instanceof TaskOutputFile) return { outputFile: await this.#put(made.content, row, signal) }
     let json: string
     try {
       // A number like 1e400, a date, a hole in a list: what JSON cannot carry is the skill's mistake.
@@ -65,12 +65,14 @@ export class Worker {
     }
     const bytes = utf8(json)
     if (bytes.length <= MAX_INLINE_BYTES) return { output: made ?? null }
-    return { outputFile: await this.#put({ bytes, name: 'output.json' }, signal) }
+    return { outputFile: await this.#put({ bytes, name: 'output.json' }, row, signal) }
   }
 
-  async #put(content: FileContent, signal: AbortSignal): Promise<TaskFile> {
+  async #put(content: FileContent, row: TaskRow, signal: AbortSignal): Promise<TaskFile> {
     if (!this.#deps.files) throw new KithError('TOO_LARGE', 'the output is too large for a message')
-    return this.#deps.files.putFile(content, signal)
+    const file = await this.#deps.files.putFile(content, signal)
+    this.#deps.files.belongs?.(file, `received:${row.id}`)
+    return file
   }
   async #fetch(file: TaskFile, from: EntityId, signal: AbortSignal): Promise<string> {
     try {

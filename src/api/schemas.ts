@@ -93,6 +93,7 @@ export const shareView: z.ZodType<Json<T.ShareView>> = z.strictObject({
   infoHashV2: z.string().optional(),
   ed2k: z.string().optional(),
   encrypted: z.boolean(),
+  lent: z.boolean().describe('for a message or a task, and taken back when that is over'),
   torrentPath: z.string().optional(),
   plainMagnet: z.string().optional().describe('without BitTorrent v2'),
   plainTorrentPath: z.string().optional(),

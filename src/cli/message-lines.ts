@@ -43,11 +43,12 @@ export function wholeOf(m: MessageView): string[] {
 function contentOf(m: MessageView): string[] {
   if (m.type === 'error') return [`[error ${clean(String(m.body['error_code']), 60)}] ${clean(String(m.body['error_message'] ?? ''), 300)}`]
   if (m.text === undefined)
-    return [m.file ? '[a file]' : m.type === 'agent_message' ? '[a text that is not kept any more]' : `[${clean(m.type, 40)}]`]
+    return [m.file ? '[a long text]' : m.type === 'agent_message' ? '[not kept any more]' : `[${clean(m.type, 40)}]`]
+  if (m.text === '' && m.file) return ['[a file]']
   const all = m.text.slice(0, LISTED_CHARS)
   const lines = cleanLines(all.replace(/\n+$/, ''), LISTED_LINES)
-  const isCut = m.text.length > all.length || all.split('\n').length > LISTED_LINES
-  return isCut ? [...lines, `… the rest: kith msg show ${m.id}`] : lines
+  const isCut = m.textBytes !== undefined || m.text.length > all.length || all.split('\n').length > LISTED_LINES
+  return isCut ? [...lines, `… all of it: kith msg show ${m.id}`] : lines
 }
 
 function fileLines(m: MessageView): string[] {

@@ -112,7 +112,7 @@ class AgentBroadcasts implements Broadcasts {
 
   /** Texts are for the people who read the inbox. @throws BAD_PAYLOAD, UNSUPPORTED, IDENTITY_MISMATCH: the sender is told */
   #onMessage(type: AgentForm['type'], { id, from, body, sentAt, receivedAt }: IncomingMessage): void {
-    if (isText(body)) return
+    if (isForPeople(body)) return
     const form = readAgentForm(type, body)
     if (!form) throw new KithError('UNSUPPORTED', 'no such kind of content')
     const { agentId, targetId, content } = form
@@ -145,7 +145,9 @@ class AgentBroadcasts implements Broadcasts {
   }
 }
 
-const isText = (body: JsonObject): boolean => isJsonObject(body['content']) && body['content']['type'] === 'text'
+/** Texts, and that a file which came with one was fetched: docs/wire/message.md. */
+const isForPeople = (body: JsonObject): boolean =>
+  isJsonObject(body['content']) && (body['content']['type'] === 'text' || body['content']['type'] === 'file_fetched')
 
 /** What a message is on the wire: five kinds are an agent's words, the others stand for themselves. */
 function payloadOf(content: AgentMessageContent, agentId: string): ChaosPayload {

@@ -1,15 +1,20 @@
 /** AskService of a running node: what users type becomes entities, and what the parts say becomes views. */
-import type { TaskView as OwnTask, TaskFiles } from '../agents/types.ts'
+import type { TaskView as OwnTask } from '../agents/types.ts'
 import { utf8 } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
 import type { PeerStats } from '../messaging/peer-figures.ts'
 import type { EntityId, IncomingMessage, SentMessage } from '../messaging/types.ts'
+import { newUuid } from '../messaging/uuid.ts'
 import { verificationWords } from '../session/fingerprint.ts'
 import type { Grant, PeerRecord } from '../trust/types.ts'
 import type { AgentTalk } from './agent-talk.ts'
 import type { AskParts } from './ask-parts.node.ts'
 import type * as T from './ask-types.ts'
 import type { GroupDesk } from './group-desk.ts'
+import type { LentFiles } from './lent-files.node.ts'
+import { LENT_AFTER_DELIVERY_MS, LENT_AFTER_FETCH_MS, LENT_AFTER_TASK_MS, LENT_RESULT_MS } from './limits.ts'
+import { fetchedMessageOf, type LongTexts, longTextOf } from './long-texts.ts'
+import type { SealedTexts } from './sealed-texts.node.ts'
 import type { SkillDesk } from './skill-desk.node.ts'
 
 const RESOLVE_MS = 15_000
@@ -19,7 +24,9 @@ const LISTED = 200
 const MAX_INLINE_BYTES = 6 * 1024 * 1024
 
 export interface AskDesks {
-  readonly files: TaskFiles
+  readonly files: LentFiles
+  readonly texts: SealedTexts
+  readonly longTexts: LongTexts
   readonly parts: AskParts
   readonly groups: GroupDesk
   readonly skills: SkillDesk
@@ -31,28 +38,48 @@ export class AskDesk implements T.AskService {
   readonly #groups: GroupDesk
   readonly #skills: SkillDesk
   readonly #talk: AgentTalk
-  readonly #files: TaskFiles
+  readonly #files: LentFiles
+  readonly #texts: SealedTexts
+  readonly #emit: (event: T.AskEvent) => void
   readonly #self: EntityId
 
-  constructor({ parts, groups, skills, talk, files }: AskDesks, emit: (event: T.AskEvent) => void, closing: AbortSignal) {
+  constructor({ parts, groups, skills, talk, files, texts, longTexts }: AskDesks, emit: (event: T.AskEvent) => void, closing: AbortSignal) {
     this.#parts = parts
     this.#groups = groups
     this.#skills = skills
     this.#talk = talk
     this.#files = files
+    this.#texts = texts
+    this.#emit = emit
     this.#self = parts.messenger.self
     const { events } = parts.messenger
     events.on(
       'message:received',
       ({ message }) => {
-        if (isForPeople(message)) emit({ type: 'message:received', message: this.#received(message) })
+        const fetched = fetchedMessageOf(message)
+        if (fetched !== undefined) this.#isFetched(message.from, fetched)
+        else if (isForPeople(message) && !longTexts.take(message)) this.show(message)
       },
       closing
     )
-    events.on('message:changed', ({ message }) => emit({ type: 'message:changed', message: this.#sent(message) }), closing)
+    events.on(
+      'message:changed',
+      ({ message }) => {
+        this.#lend(`message:${message.id}`)
+        emit({ type: 'message:changed', message: this.#sent(message) })
+      },
+      closing
+    )
     events.on('peer:connected', ({ entityId }) => emit({ type: 'peer:connected', entityId }), closing)
     events.on('peer:lost', ({ entityId, reason }) => emit({ type: 'peer:lost', entityId, reason }), closing)
-    parts.tasks.events.on('task:changed', ({ task }) => emit({ type: 'task:changed', task: this.#task(task) }), closing)
+    parts.tasks.events.on(
+      'task:changed',
+      ({ task }) => {
+        this.#lend(`${task.role}:${task.id}`)
+        emit({ type: 'task:changed', task: this.#task(task) })
+      },
+      closing
+    )
     groups.onChange(group => emit({ type: 'group:changed', group }), closing)
     talk.onMessage(message => emit({ type: 'agent:message', message }), closing)
     groups.onText(message => emit({ type: 'message:received', message }), closing)
@@ -62,8 +89,34 @@ export class AskDesk implements T.AskService {
     return { entityId: this.#self, url: this.#parts.server?.url }
   }
 
-  async send({ to, text, file: path, id, ttlMs }: T.SendMessageRequest, signal?: AbortSignal): Promise<T.MessageView> {
+  /** Tells of a message that has come. */
+  show(message: IncomingMessage): void {
+    this.#emit({ type: 'message:received', message: this.#received(message) })
+  }
+
+  /** For how long what was shared for a message or task stays (ms); undefined: that has not ended. */
+  lentFor(owner: string): number | undefined {
+    const [kind = '', id = ''] = owner.split(':')
+    if (kind === 'message') {
+      const state = this.#parts.messenger.sent(id)?.state ?? 'failed'
+      return state === 'failed' ? 0 : state === 'delivered' ? LENT_AFTER_DELIVERY_MS : undefined
+    }
+    const task = this.#parts.tasks.task(id)
+    if (!task) return 0
+    if (task.finishedAt === undefined) return undefined
+    return kind === 'given' ? LENT_AFTER_TASK_MS : LENT_RESULT_MS
+  }
+  #lend(owner: string): void {
+    const stayMs = this.#files.isOpen(owner) ? this.lentFor(owner) : undefined
+    if (stayMs !== undefined) this.#files.ended(owner, stayMs)
+  }
+  #isFetched(by: EntityId, id: string): void {
+    if (this.#parts.messenger.sent(id)?.to === by) this.#files.ended(`message:${id}`, LENT_AFTER_FETCH_MS)
+  }
+
+  async send({ to, text, file: path, id = newUuid(), ttlMs }: T.SendMessageRequest, signal?: AbortSignal): Promise<T.MessageView> {
     const entity = await this.#resolve(to, signal)
+    if (this.#parts.messenger.sent(id)) return this.message(id)
     const bytes = utf8(text)
     const isLong = bytes.length > MAX_INLINE_BYTES
     if (isLong && path !== undefined) throw new KithError('TOO_LARGE', 'a file goes with a text of at most 6 MiB')
@@ -71,14 +124,23 @@ export class AskDesk implements T.AskService {
     if (!content && text === '') throw new KithError('BAD_PAYLOAD', 'there is nothing to send')
     const file = content && (await this.#files.putFile(content, signal))
     const data = { ...(isLong ? {} : { text }), ...(file ? { file: { ...file } } : {}) }
-    const sent = await this.#parts.messenger.send({
-      to: entity,
-      type: 'agent_message',
-      body: { from: this.#self, to: entity, content: { type: 'text', data } },
-      ...(id === undefined ? {} : { id }),
-      ...(ttlMs === undefined ? {} : { ttlMs })
-    })
-    return { ...this.#sent(sent), text: isLong ? undefined : text, file }
+    const owner = `message:${id}`
+    if (file) this.#files.belongs(file, owner)
+    const body = { from: this.#self, to: entity, content: { type: 'text', data } }
+    try {
+      const sent = await this.#parts.messenger.send({
+        to: entity,
+        type: 'agent_message',
+        body,
+        id,
+        ...(ttlMs === undefined ? {} : { ttlMs })
+      })
+      this.#lend(owner)
+      return this.#sent(sent, body)
+    } catch (error) {
+      if (file) this.#files.ended(owner, 0)
+      throw error
+    }
   }
 
   async messages({
@@ -92,7 +154,15 @@ export class AskDesk implements T.AskService {
     const received =
       direction === 'out'
         ? []
-        : [...FOR_PEOPLE.flatMap(type => messenger.inbox({ limit, type }).map(m => this.#received(m))), ...this.#groups.texts(limit, 'in')]
+        : [
+            ...FOR_PEOPLE.flatMap(type =>
+              messenger
+                .inbox({ limit, type })
+                .filter(isForPeople)
+                .map(m => this.#received(m))
+            ),
+            ...this.#groups.texts(limit, 'in')
+          ]
     const sent =
       direction === 'in'
         ? []
@@ -108,7 +178,7 @@ export class AskDesk implements T.AskService {
     const sent = messenger.sent(id)
     if (sent) return this.#sent(sent, messenger.sentBody(id))
     const received = messenger.received(id)
-    const found = received ? this.#received(received) : this.#groups.text(id)
+    const found = received ? this.#received(received, true) : this.#groups.text(id)
     if (!found) throw unknownMessage('no message has this id')
     return found
   }
@@ -249,22 +319,34 @@ export class AskDesk implements T.AskService {
     return text === '*' ? Promise.resolve('*' as const) : this.#resolve(text, signal)
   }
 
-  #received(m: IncomingMessage): T.MessageView {
+  #received(m: IncomingMessage, isWhole = false): T.MessageView {
+    const long = longTextOf(m.body) && this.#longText(m, isWhole)
     return {
       id: m.id,
       direction: 'in',
       peer: m.from,
       peerName: this.#parts.directory.nameOf(m.from),
       type: m.type,
-      text: textOf(m.body),
+      text: long ? long.text : textOf(m.body),
+      textBytes: long?.bytes,
       body: m.body as Record<string, unknown>,
-      file: fileOf(m.body),
+      file: long ? undefined : fileOf(m.body),
       state: 'received',
       reason: undefined,
       retry: undefined,
       group: undefined,
       createdAt: m.receivedAt,
       changedAt: m.receivedAt
+    }
+  }
+  #longText({ from, id }: IncomingMessage, isWhole: boolean): { readonly text: string; readonly bytes: number | undefined } | undefined {
+    try {
+      const whole = isWhole ? this.#texts.whole(from, id) : undefined
+      if (whole !== undefined) return { text: whole, bytes: undefined }
+      const head = isWhole ? undefined : this.#texts.head(from, id)
+      return head && { text: head.text, bytes: head.bytes }
+    } catch {
+      return undefined // damaged: its link is shown, as if it had not been fetched
     }
   }
   #sent(m: SentMessage, body: IncomingMessage['body'] = {}): T.MessageView {
@@ -297,6 +379,7 @@ export class AskDesk implements T.AskService {
       progress: t.state === 'IN_PROGRESS' ? t.progress : undefined,
       note: t.note === '' ? undefined : t.note,
       output: t.output,
+      file: t.outputFile,
       error: t.error,
       createdAt: t.createdAt,
       deadline: t.deadline,
@@ -346,7 +429,7 @@ function networkView(monitor: AskParts['monitor']): T.NetworkView {
 
 /** Messages that somebody would read; the others are acted on. */
 const FOR_PEOPLE = ['agent_message', 'network_broadcast', 'error'] as const
-const isForPeople = (m: IncomingMessage): boolean => FOR_PEOPLE.some(type => type === m.type)
+const isForPeople = (m: IncomingMessage): boolean => FOR_PEOPLE.some(type => type === m.type) && fetchedMessageOf(m) === undefined
 
 function textOf(body: IncomingMessage['body']): string | undefined {
   const content = body['content'] as { readonly type?: unknown; readonly data?: { readonly text?: unknown } } | undefined

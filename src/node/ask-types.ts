@@ -14,6 +14,8 @@ export interface MessageView {
   readonly type: string
   /** What it says, if it is text; else undefined. Of one's own: for 30 days after its end, unless it was taken back; not in events. */
   readonly text: string | undefined
+  /** Bytes of the whole text, when `text` is only its beginning: a long one, in a list. */
+  readonly textBytes?: number | undefined
   readonly body: Record<string, unknown>
   /** A file that came with it, or is its text: to be fetched by its link, which holds the key. */
   readonly file: { readonly link: string; readonly name: string; readonly size: number } | undefined
@@ -135,6 +137,8 @@ export interface TaskView {
   readonly progress: number | undefined
   readonly note: string | undefined
   readonly output: unknown
+  /** A result that was too large for a message: to be fetched by its link. */
+  readonly file: { readonly link: string; readonly name: string; readonly size: number } | undefined
   readonly error: { readonly code: string; readonly message: string } | undefined
   readonly createdAt: number
   readonly deadline: number | undefined

@@ -138,11 +138,12 @@ export class ShareDesk implements AsyncDisposable {
     if (name === '' || Buffer.byteLength(name) > MAX_NAME_BYTES)
       throw new KithError('BAD_NAME', 'the name is empty or longer than 1,024 bytes')
     if (!request.encrypt && request.passphrase === undefined) return { request, path: request.path, name, protocols, price }
-    const known = request.passphrase === undefined ? this.#encrypted.findOriginal(request.path, name) : undefined
+    const isLent = request.lent === true
+    const known = request.passphrase === undefined ? this.#encrypted.findOriginal(request.path, name, isLent) : undefined
     if (known) return { request, path: known.path, name: known.publicName, protocols, price }
     const { size } = stampOf(request.path)
     const tell = this.#progress(request.path, size)
-    const entry = await this.#encrypted.add(request.path, name, request.passphrase, bytes => tell(bytes, size), signal)
+    const entry = await this.#encrypted.add(request.path, name, request.passphrase, bytes => tell(bytes, size), signal, isLent)
     return { request, path: entry.path, name: entry.publicName, protocols, price }
   }
 

@@ -32,10 +32,21 @@ export class NodeTaskFiles implements TaskFiles, Disposable {
   }
 
   async putFile(content: FileContent, signal?: AbortSignal): Promise<TaskFile> {
-    const path = 'path' in content ? content.path : this.#write(content.bytes, content.name)
+    const isOurs = 'bytes' in content
+    const path = isOurs ? this.#write(content.bytes, content.name) : content.path
     const name = content.name ?? basename(path)
-    const { link } = await this.#node().share({ path, name, encrypt: true }, signal)
-    return { link, name, size: statSync(path).size }
+    try {
+      const { link } = await this.#node().share({ path, name, encrypt: true, lent: true }, signal)
+      return { link, name, size: statSync(path).size }
+    } finally {
+      // What is shared is the ciphertext.
+      if (isOurs) this.dropFile(path)
+    }
+  }
+
+  isStill(path: string, { name, size }: TaskFile, since: number): boolean {
+    const now = statSync(path, { throwIfNoEntry: false })
+    return now?.isFile() === true && now.size === size && basename(path) === name && now.ctimeMs < since
   }
 
   /**

@@ -73,6 +73,8 @@ export interface ShareRequest {
   readonly uploadLimit?: number
   /** Unpaid bytes that strangers may take of this share; default 1 MiB. */
   readonly creditBytes?: number
+  /** By this node itself, for a message or a task: another share than the user's own of the same file. Only with `encrypt`, and not over the API. */
+  readonly lent?: boolean
 }
 
 export interface ShareView {
@@ -92,6 +94,8 @@ export interface ShareView {
   /** ed2k:// link. */
   readonly ed2k: string | undefined
   readonly encrypted: boolean
+  /** Shared by this node for a message or a task, and taken back when that is over. */
+  readonly lent: boolean
   readonly torrentPath: string | undefined
   /** The same torrent without BitTorrent v2: aria2 and Transmission 3 cannot read a hybrid. */
   readonly plainMagnet: string | undefined

@@ -51,6 +51,7 @@ export function shareView(r: ShareSummary, facts: ShareFacts): ShareView {
     infoHashV2: r.infoHashV2 && bytesToHex(r.infoHashV2),
     ed2k: facts.ed2k,
     encrypted: facts.encrypted !== undefined,
+    lent: facts.encrypted?.lent === true,
     torrentPath: facts.torrentPath,
     plainMagnet: facts.plain?.magnet,
     plainTorrentPath: facts.plain?.torrentPath,

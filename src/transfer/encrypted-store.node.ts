@@ -21,6 +21,8 @@ export interface EncryptedEntry {
   readonly name: string
   /** 32 bytes for the link's fragment; undefined when a passphrase opens it, which is not kept. */
   readonly key: Uint8Array | undefined
+  /** Shared by the node itself, for a message or a task: never the same as what the user shares. */
+  readonly lent: boolean
 }
 
 export class EncryptedStore {
@@ -52,7 +54,8 @@ export class EncryptedStore {
     name: string,
     passphrase: string | undefined,
     onProgress: (bytes: number) => void,
-    signal?: AbortSignal
+    signal?: AbortSignal,
+    lent = false
   ): Promise<EncryptedEntry> {
     makePrivateFolder(this.#folder)
     const id = bytesToHex(randomBytes(8))
@@ -60,8 +63,8 @@ export class EncryptedStore {
     const key = passphrase === undefined ? randomBytes(32) : undefined
     const secret = key ? { key } : { passphrase: passphrase ?? '' }
     await encryptFile({ from: original, to: path, secret, name, mime: '' }, onProgress, signal)
-    const entry: EncryptedEntry = { path, publicName: `${id}.kithenc`, original, name, key }
-    const json = { version: 1, original, name, ...(key ? { key: bytesToBase64Url(key) } : {}) }
+    const entry: EncryptedEntry = { path, publicName: `${id}.kithenc`, original, name, key, lent }
+    const json = { version: 1, original, name, ...(lent ? { lent } : {}), ...(key ? { key: bytesToBase64Url(key) } : {}) }
     writeFileDurably(join(this.#folder, `${id}.json`), `${JSON.stringify(json)}\n`)
     syncFolder(this.#folder)
     this.#entries.set(path, entry)
@@ -74,11 +77,11 @@ export class EncryptedStore {
   }
 
   /** The entry of a file that was encrypted with a key before, under this name, and was not touched since. */
-  findOriginal(original: string, name: string): EncryptedEntry | undefined {
+  findOriginal(original: string, name: string, lent = false): EncryptedEntry | undefined {
     const changedMs = statSync(original, { throwIfNoEntry: false })?.ctimeMs ?? Number.POSITIVE_INFINITY
     return [...this.#entries.values()].find(e => {
       const madeMs = statSync(e.path, { throwIfNoEntry: false })?.birthtimeMs ?? 0
-      return e.key && e.original === original && e.name === name && changedMs < madeMs
+      return e.key && e.lent === lent && e.original === original && e.name === name && changedMs < madeMs
     })
   }
 
@@ -98,9 +101,16 @@ function readEntry(jsonPath: string): EncryptedEntry | undefined {
   const path = jsonPath.replace(/\.json$/, '.kithenc')
   if (!existsSync(path)) return undefined
   try {
-    const { original, name, key } = JSON.parse(readFileSync(jsonPath, 'utf8')) as Record<string, unknown>
+    const { original, name, key, lent } = JSON.parse(readFileSync(jsonPath, 'utf8')) as Record<string, unknown>
     if (typeof original !== 'string' || typeof name !== 'string') throw new Error('fields are missing')
-    return { path, publicName: basename(path), original, name, key: typeof key === 'string' ? base64UrlToBytes(key) : undefined }
+    return {
+      path,
+      publicName: basename(path),
+      original,
+      name,
+      key: typeof key === 'string' ? base64UrlToBytes(key) : undefined,
+      lent: lent === true
+    }
   } catch (cause) {
     throw new KithError('STORE_CORRUPT', `the record of an encrypted share is damaged: ${jsonPath}`, { path: jsonPath }, { cause })
   }

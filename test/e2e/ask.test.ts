@@ -44,6 +44,19 @@ async function texts(t: TestContext): Promise<void> {
   const got = ok(await lab.client('b', 'get', withFile!.file!.link, '-o', lab.dir('out'))).last
   assert.equal(sha256OfFile(String(got['path'])), sha256OfFile(join(lab.folder, 'f.bin')))
 
+  // Too long for a message: it goes as a file, and comes as a text, because B knows A.
+  ok(await lab.client('b', 'peer', 'name', a.ready.peerId, 'ada'))
+  const long = `${'a long line of text\n'.repeat(350_000)}the end`
+  const { id: longId } = await lab.api('a').ask.send({ to: 'server', text: long })
+  await eventually('the long text', async () => (await textsOf(lab, 'b')).at(-1)?.startsWith('a long line') === true, 30_000)
+  assert.equal((await lab.api('b').ask.message(longId)).text, long)
+  const [head] = await lab.api('b').ask.messages({ direction: 'in', limit: 1 })
+  assert.deepEqual([head!.textBytes, head!.text!.length, head!.file], [7_000_007, 65_536, undefined])
+  assert.deepEqual(
+    (await lab.api('a').status()).shares.map(s => s.lent),
+    [true, true]
+  )
+
   // Away: it waits on A's disk, through a kill, and arrives once.
   await b.process.destroy()
   const away = ok(await lab.client('a', 'msg', 'send', 'server', 'while you were away', '--wait', '300ms'))
@@ -57,7 +70,7 @@ async function texts(t: TestContext): Promise<void> {
     async () => (await lab.api('a').ask.messages({ direction: 'out' })).every(m => m.state === 'delivered'),
     30_000
   )
-  assert.deepEqual(await textsOf(lab, 'b'), ['hello b', 'by name', 'while you were away'])
+  assert.deepEqual(await textsOf(lab, 'b'), ['hello b', 'by name', head!.text, 'while you were away'])
 
   const unknown = await lab.client('a', 'msg', 'send', 'nobody-of-this-name', 'x')
   assert.deepEqual([unknown.code === 0, errorCode(unknown)], [false, 'UNKNOWN_PEER'])

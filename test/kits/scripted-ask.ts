@@ -35,6 +35,7 @@ export const taskView: T.TaskView = {
     progress: undefined,
     note: undefined,
     output: { said: 'x' },
+    file: undefined,
     error: undefined,
     createdAt: 1,
     deadline: 9,

@@ -39,6 +39,7 @@ export function shareView(over: Partial<T.ShareView> = {}): T.ShareView {
     torrentPath: '/data/file.iso.torrent',
     plainMagnet: 'magnet:?xt=urn:btih:01',
     plainTorrentPath: '/data/plain.torrent',
+    lent: false,
     httpUrls: [`http://127.0.0.1:4803/${HEX_A}`],
     uploadedBytes: 0,
     addedAt: 1_700_000_000_000,

@@ -5,7 +5,16 @@ import { describeTask } from './agent.ts'
 
 const task = (output: unknown): TaskView => ({
   ...({ id: '12345678-0000-4000-8000-000000000000', role: 'given', peer: 'did:key:z6MkPeer', peerName: undefined, skill: 's' } as const),
-  ...({ description: '', state: 'COMPLETED', progress: 1, note: undefined, output, error: undefined, createdAt: 0 } as const),
+  ...({
+    description: '',
+    state: 'COMPLETED',
+    progress: 1,
+    note: undefined,
+    output,
+    file: undefined,
+    error: undefined,
+    createdAt: 0
+  } as const),
   ...{ deadline: undefined, finishedAt: 0, attempts: 1 }
 })
 

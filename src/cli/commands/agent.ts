@@ -6,7 +6,7 @@ import { collect } from '../arguments.ts'
 import type { Context, Register } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { follow } from '../follow.ts'
-import { clean, cleanLines, parseDuration } from '../format.ts'
+import { clean, cleanLines, formatBytes, parseDuration } from '../format.ts'
 import { openSession, readyOf } from '../session.ts'
 import { readStdinText } from '../terminal-input.ts'
 
@@ -227,7 +227,12 @@ export function taskLine(t: TaskView): string {
 /** A task with its result. */
 export function describeTask(t: TaskView, own: boolean): string[] {
   if (t.state === 'COMPLETED' && t.output === undefined)
-    return [taskLine(t), '  Its result does not fit a message: it is a file.', `  id ${t.id}`]
+    return [
+      taskLine(t),
+      `  Its result does not fit a message: it is a file${t.file ? ` of ${formatBytes(t.file.size)}` : ''}.`,
+      ...(t.file ? [`  kith get '${clean(t.file.link, 4096)}'`] : []),
+      `  id ${t.id}`
+    ]
   if (t.state === 'COMPLETED') return cleanLines(typeof t.output === 'string' ? t.output : JSON.stringify(t.output, undefined, 2))
   const waits = own ? ["Not finished: 'kith up' goes on with it."] : []
   return [taskLine(t), ...(ENDS.has(t.state) ? [] : waits), `  id ${t.id}`]
