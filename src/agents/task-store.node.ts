@@ -1,5 +1,5 @@
 /**
- * tasks.db. A write is one transaction that SQLite hands to the system without waiting for the disk; `durable` waits for an fdatasync of
+ * tasks.db. What a task is about, its input, result and notes are encrypted with a key of this home. A write is one transaction that SQLite hands to the system without waiting for the disk; `durable` waits for an fdatasync of
  * the write-ahead log that began afterwards, one for all that wait. So nothing blocks on the disk, and what is acknowledged survives a
  * power cut as with synchronous=FULL: a checkpoint syncs the log before it touches the database.
  */
@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import { KithError } from '../base/errors.ts'
 import type { EntityId } from '../messaging/types.ts'
 import { syncFolder } from '../platform/files.node.ts'
+import { SEALED_SCHEMA, SealedCells, sealDatabase } from '../store/sealed-cells.node.ts'
 import { openSqlite, type Row, type Sqlite } from '../store/sqlite.node.ts'
 import type { Priority } from '../wire/message-types.ts'
 import { MAX_FINISHED, MAX_FINISHED_AGE_MS, MAX_FINISHED_BYTES, MAX_TOMBSTONES, MAX_TOMBSTONES_PER_PEER } from './limits.ts'
@@ -37,21 +38,46 @@ const MIGRATIONS = [
    CREATE INDEX owed_by_task ON owed (task);
    CREATE TABLE skills (name TEXT PRIMARY KEY);
    CREATE TABLE tombstones (n INTEGER PRIMARY KEY, giver TEXT NOT NULL, offer TEXT NOT NULL, time INTEGER NOT NULL);
-   CREATE UNIQUE INDEX tombstones_by_offer ON tombstones (giver, offer)`
+   CREATE UNIQUE INDEX tombstones_by_offer ON tombstones (giver, offer)`,
+  SEALED_SCHEMA
 ]
 
-/** Opens tasks.db in a folder. @throws STORE_CORRUPT, STORE_NEWER, STORE_READ_ONLY, DISK_FULL */
-export function openTaskStore(folder: string): TaskStore {
+/** Columns of tasks that are sealed; none of them is looked for. */
+const SEALED = ['hash', 'description', 'request', 'note', 'outcome'] as const
+const cell = (key: number, column: (typeof SEALED)[number]): string => `tasks ${key} ${column}`
+const owedCell = (message: string): string => `owed ${message}`
+
+/** @param storageKey 32 bytes of this home */
+export interface TaskStoreDeps {
+  readonly storageKey: Uint8Array
+}
+
+/** Opens tasks.db in a folder. @throws STORE_CORRUPT (also with another key), STORE_NEWER, STORE_READ_ONLY, DISK_FULL */
+export function openTaskStore(folder: string, deps: TaskStoreDeps): TaskStore {
   const db = openSqlite(join(folder, 'tasks.db'), { migrations: MIGRATIONS })
   try {
+    const cells = new SealedCells(deps.storageKey, db.path)
+    sealDatabase(db, cells, () => sealRows(db, cells))
     db.get('PRAGMA synchronous=NORMAL')
     const log = openSync(`${db.path}-wal`, 'r+')
     syncFolder(dirname(db.path))
-    return new SqliteTaskStore(db, log)
+    return new SqliteTaskStore(db, log, cells)
   } catch (error) {
     db[Symbol.dispose]()
     throw error
   }
+}
+
+/** Of a database from before texts were sealed. */
+function sealRows(db: Sqlite, cells: SealedCells): number {
+  const tasks = db.all<Record<string, string | number | null>>(`SELECT key, ${SEALED.join(', ')} FROM tasks`)
+  for (const row of tasks) {
+    const sealed = SEALED.map(c => (row[c] === null ? null : cells.seal(String(row[c]), cell(Number(row['key']), c))))
+    db.run(`UPDATE tasks SET ${SEALED.map(c => `${c} = ?`).join(', ')} WHERE key = ?`, ...sealed, row['key']!)
+  }
+  const owed = db.all<{ message: string; body: string }>('SELECT message, body FROM owed')
+  for (const o of owed) db.run('UPDATE owed SET body = ? WHERE message = ?', cells.seal(o.body, owedCell(o.message)), o.message)
+  return tasks.length + owed.length
 }
 
 const sync = promisify(fdatasync)
@@ -76,13 +102,18 @@ const FIELDS =
 class SqliteTaskStore implements TaskStore {
   readonly #db: Sqlite
   readonly #log: number
+  readonly #cells: SealedCells
+  #key: number
   #syncing: Promise<void> | undefined
   #next: Promise<void> | undefined
   #closed: Promise<void> | undefined
 
-  constructor(db: Sqlite, log: number) {
+  constructor(db: Sqlite, log: number, cells: SealedCells) {
     this.#db = db
     this.#log = log
+    this.#cells = cells
+    // AUTOINCREMENT: a key is never used again, and cells are bound to theirs.
+    this.#key = db.get<{ seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'tasks'")?.seq ?? 0
   }
 
   write<T>(work: () => T): T {
@@ -112,32 +143,29 @@ class SqliteTaskStore implements TaskStore {
   }
 
   insert(t: NewTask, request: string): TaskRow {
-    const texts = [
-      t.role,
-      t.id,
-      t.peer,
-      t.skill,
-      t.idempotencyKey,
-      t.requestHash,
-      t.description,
-      t.priority,
-      JSON.stringify(t.path),
-      t.state
-    ]
+    const key = ++this.#key
+    const [hash, description, sealed, note] = (
+      [
+        ['hash', t.requestHash],
+        ['description', t.description],
+        ['request', request],
+        ['note', '']
+      ] as const
+    ).map(([column, value]) => this.#cells.seal(value, cell(key, column)))
+    const texts = [t.role, t.id, t.peer, t.skill, t.idempotencyKey, hash!, description!, t.priority, JSON.stringify(t.path), t.state]
     const numbers = [t.createdAt, t.deadline, t.dueAt, t.attempts, JSON.stringify(t.candidates), t.attemptMs ?? null, t.offer ?? null]
-    const values = [...texts, ...numbers, request]
-    const sql = `INSERT INTO tasks (${FIELDS}, request) VALUES (${values.map(() => '?').join(', ')}) RETURNING key`
-    const { key } = this.#db.get<{ key: number }>(sql, ...values)!
+    const values = [...texts, ...numbers, sealed!, note!, key]
+    this.#db.run(`INSERT INTO tasks (${FIELDS}, request, note, key) VALUES (${values.map(() => '?').join(', ')})`, ...values)
     return { ...t, key, progress: 0, note: '', finishedAt: undefined }
   }
   update(key: number, change: TaskChange): void {
     const { outcome, path, ...plain } = change
     const sets: string[] = []
-    const values: (string | number | null)[] = []
+    const values: (string | number | null | Uint8Array)[] = []
     for (const [name, column] of Object.entries(COLUMNS) as [keyof typeof plain, string][]) {
       if (!(name in plain)) continue
       sets.push(`${column} = ?`)
-      values.push(plain[name] ?? null)
+      values.push(name === 'note' ? this.#cells.seal(plain.note ?? '', cell(key, 'note')) : (plain[name] ?? null))
     }
     if (path) {
       sets.push('path = ?')
@@ -145,7 +173,7 @@ class SqliteTaskStore implements TaskStore {
     }
     if (outcome) {
       sets.push('outcome = ?')
-      values.push(JSON.stringify(outcome))
+      values.push(this.#cells.seal(JSON.stringify(outcome), cell(key, 'outcome')))
     }
     this.#db.run(`UPDATE tasks SET ${sets.join(', ')} WHERE key = ?`, ...values, key)
   }
@@ -164,11 +192,12 @@ class SqliteTaskStore implements TaskStore {
     return this.#one("WHERE role = 'received' AND peer = ? AND idem = ?", giver ?? '', key)
   }
   request(key: number): string {
-    return this.#db.get<{ request: string }>('SELECT request FROM tasks WHERE key = ?', key)?.request ?? ''
+    const row = this.#db.get<{ request: Uint8Array }>('SELECT request FROM tasks WHERE key = ?', key)
+    return row ? this.#cells.text(row.request, cell(key, 'request')) : ''
   }
   outcome(key: number): Outcome {
-    const row = this.#db.get<{ outcome: string | null }>('SELECT outcome FROM tasks WHERE key = ?', key)
-    return row?.outcome ? (JSON.parse(row.outcome) as Outcome) : {}
+    const row = this.#db.get<{ outcome: Uint8Array | null }>('SELECT outcome FROM tasks WHERE key = ?', key)
+    return row?.outcome ? (JSON.parse(this.#cells.text(row.outcome, cell(key, 'outcome'))) as Outcome) : {}
   }
   list(q: TaskQuery): TaskRow[] {
     const wanted = [
@@ -204,16 +233,16 @@ class SqliteTaskStore implements TaskStore {
 
   owe(m: OwedMessage): void {
     const sql = 'INSERT INTO owed (message, recipient, type, task, body, until) VALUES (?, ?, ?, ?, ?, ?)'
-    this.#db.run(sql, m.message, m.to, m.type, m.task ?? null, m.body, m.until)
+    this.#db.run(sql, m.message, m.to, m.type, m.task ?? null, this.#cells.seal(m.body, owedCell(m.message)), m.until)
   }
   settle(message: string): void {
     this.#db.run('DELETE FROM owed WHERE message = ?', message)
   }
   owed(): OwedMessage[] {
-    const rows = this.#db.all<OwedMessage & { task: number | null }>(
+    const rows = this.#db.all<Omit<OwedMessage, 'body' | 'task'> & { readonly task: number | null; readonly body: Uint8Array }>(
       'SELECT message, recipient AS "to", type, task, body, until FROM owed ORDER BY rowid'
     )
-    return rows.map(r => ({ ...r, task: r.task ?? undefined }))
+    return rows.map(r => ({ ...r, task: r.task ?? undefined, body: this.#cells.text(r.body, owedCell(r.message)) }))
   }
 
   rememberSkill(name: string): void {
@@ -261,27 +290,28 @@ class SqliteTaskStore implements TaskStore {
 
   #one(where: string, ...values: (string | number)[]): TaskRow | undefined {
     const row = this.#db.get<Row>(`SELECT key, progress, note, finished, ${FIELDS} FROM tasks ${where}`, ...values)
-    return row && rowOf(row)
+    return row && this.#row(row)
   }
   #many(where: string, ...values: (string | number)[]): TaskRow[] {
-    return this.#db.all<Row>(`SELECT key, progress, note, finished, ${FIELDS} FROM tasks ${where}`, ...values).map(rowOf)
+    return this.#db.all<Row>(`SELECT key, progress, note, finished, ${FIELDS} FROM tasks ${where}`, ...values).map(r => this.#row(r))
+  }
+  #row(r: Row): TaskRow {
+    const text = (column: 'hash' | 'description' | 'note'): string => this.#cells.text(r[column], cell(Number(r['key']), column))
+    return { ...rowOf(r), requestHash: text('hash'), description: text('description'), note: text('note') }
   }
 }
 
-const rowOf = (r: Row): TaskRow => ({
+const rowOf = (r: Row): Omit<TaskRow, 'requestHash' | 'description' | 'note'> => ({
   key: Number(r['key']),
   role: String(r['role']) as Role,
   id: String(r['id']),
   peer: String(r['peer']),
   skill: String(r['skill']),
   idempotencyKey: String(r['idem']),
-  requestHash: String(r['hash']),
-  description: String(r['description']),
   priority: String(r['priority']) as Priority,
   path: JSON.parse(String(r['path'])) as EntityId[],
   state: String(r['state']) as TaskState,
   progress: Number(r['progress']),
-  note: String(r['note']),
   createdAt: Number(r['created']),
   deadline: Number(r['deadline']),
   dueAt: Number(r['due']),

@@ -21,7 +21,7 @@ async function open(t: TestContext, network: MemoryNetwork, folder: string, name
   const stack = new AsyncDisposableStack()
   t.after(() => stack.disposeAsync())
   const peer = stack.use(await network.open(folder, name))
-  const store = stack.use(openGroupStore(join(folder, name, 'groups.db')))
+  const store = stack.use(openGroupStore(join(folder, name, 'groups.db'), { storageKey: new Uint8Array(32).fill(1) }))
   const sign = (domain: string, body: Uint8Array) => signBody(seedOf(name), domain, body)
   const deps = { clock: systemClock, log: silentLogger, random: randomBytes, messenger: peer.messenger, store, sign }
   const groups = stack.use(await openGroups(deps))

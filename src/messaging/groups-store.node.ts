@@ -1,4 +1,8 @@
-/** groups.db: operations, keys and messages of groups, and what is still to be given to the messenger. */
+/**
+ * groups.db: operations, keys and messages of groups, and what is still to be given to the messenger. All that is said, names of groups and
+ * keys are encrypted with a key of this home.
+ */
+import { SEALED_SCHEMA, SealedCells, sealDatabase } from '../store/sealed-cells.node.ts'
 import { openSqlite, type Sqlite } from '../store/sqlite.node.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
 import { GroupCommit } from './group-commit.node.ts'
@@ -48,18 +52,28 @@ FROM deliveries`
 /** Old messages are looked for after so many new ones. */
 const TRIM_EVERY = 64
 
-/** A row whose body is still JSON text. */
-type Texted<T> = Omit<T, 'body'> & { readonly body: string }
-const withBody = <T extends { readonly body: JsonObject }>(row: Texted<T>): T => ({ ...row, body: JSON.parse(row.body) }) as unknown as T
+/** Places of cells. A group's id is the hash of its first operation. */
+const place = {
+  op: (group: string, hash: string): string => `ops ${group} ${hash}`,
+  epoch: (group: string, id: string): string => `epochs ${group} ${id}`,
+  post: (p: { readonly groupId: string; readonly id: string; readonly from: string }): string => `posts ${p.groupId} ${p.id} ${p.from}`,
+  held: (p: { readonly groupId: string; readonly from: string }): string => `held ${p.groupId} ${p.from}`,
+  outgoing: (outId: string): string => `outgoing ${outId}`
+}
+
+/** A row whose body is still sealed. */
+type Sealed<T> = Omit<T, 'body'> & { readonly body: Uint8Array }
 const withCode = (row: StoredDelivery & { readonly code: string | null }): StoredDelivery => ({ ...row, code: row.code ?? undefined })
 
 export class SqliteGroups implements GroupStore {
   readonly #db: Sqlite
+  readonly #cells: SealedCells
   readonly #commit: GroupCommit
   #added = 0
 
-  constructor(db: Sqlite) {
+  constructor(db: Sqlite, cells: SealedCells) {
     this.#db = db
+    this.#cells = cells
     this.#commit = new GroupCommit(work => db.transaction(work))
   }
 
@@ -71,17 +85,26 @@ export class SqliteGroups implements GroupStore {
     const ids = this.#db.all<{ id: string }>('SELECT group_id AS id FROM ops GROUP BY group_id ORDER BY min(seq)')
     return ids.map(({ id }) => ({
       id,
-      ops: this.#db.all<{ bytes: Uint8Array }>('SELECT bytes FROM ops WHERE group_id = ? ORDER BY seq', id).map(r => r.bytes),
+      ops: this.#db
+        .all<{ hash: string; bytes: Uint8Array }>('SELECT hash, bytes FROM ops WHERE group_id = ? ORDER BY seq', id)
+        .map(r => this.#cells.open(r.bytes, place.op(id, r.hash))),
       epochs: this.#db
         .all<{ id: string; key: Uint8Array; heads: string }>('SELECT id, key, heads FROM epochs WHERE group_id = ? ORDER BY seq', id)
-        .map(e => ({ ...e, heads: e.heads.split(' ') }))
+        .map(e => ({ ...e, key: this.#cells.open(e.key, place.epoch(id, e.id)), heads: e.heads.split(' ') }))
     }))
   }
   addOps(groupId: string, ops: readonly { readonly hash: string; readonly bytes: Uint8Array }[]): void {
-    for (const op of ops) this.#db.run('INSERT OR IGNORE INTO ops (group_id, hash, bytes) VALUES (?, ?, ?)', groupId, op.hash, op.bytes)
+    const sql = 'INSERT OR IGNORE INTO ops (group_id, hash, bytes) VALUES (?, ?, ?)'
+    for (const { hash, bytes } of ops) this.#db.run(sql, groupId, hash, this.#cells.seal(bytes, place.op(groupId, hash)))
   }
   addEpoch(groupId: string, { id, key, heads }: StoredEpoch): void {
-    this.#db.run('INSERT OR IGNORE INTO epochs (group_id, id, key, heads) VALUES (?, ?, ?, ?)', groupId, id, key, heads.join(' '))
+    this.#db.run(
+      'INSERT OR IGNORE INTO epochs (group_id, id, key, heads) VALUES (?, ?, ?, ?)',
+      groupId,
+      id,
+      this.#cells.seal(key, place.epoch(groupId, id)),
+      heads.join(' ')
+    )
   }
   removeEpochs(groupId: string, ids: readonly string[]): void {
     for (const id of ids) this.#db.run('DELETE FROM epochs WHERE group_id = ? AND id = ?', groupId, id)
@@ -92,17 +115,19 @@ export class SqliteGroups implements GroupStore {
 
   addPost(p: StoredPost): boolean {
     const sql = 'INSERT OR IGNORE INTO posts (group_id, id, sender, body, sent, received) VALUES (?, ?, ?, ?, ?, ?)'
-    const isNew = this.#db.run(sql, p.groupId, p.id, p.from, JSON.stringify(p.body), p.sentAt, p.receivedAt).changes > 0
+    const isNew = this.#db.run(sql, p.groupId, p.id, p.from, this.#sealed(p.body, place.post(p)), p.sentAt, p.receivedAt).changes > 0
     if (isNew && this.#added++ % TRIM_EVERY === 0) this.#trim(p.groupId)
     return isNew
   }
   posts(groupId: string, limit: number): StoredPost[] {
-    return this.#db.all<Texted<StoredPost>>(`${POST} WHERE group_id = ? ORDER BY seq DESC LIMIT ?`, groupId, limit).map(withBody)
+    return this.#db
+      .all<Sealed<StoredPost>>(`${POST} WHERE group_id = ? ORDER BY seq DESC LIMIT ?`, groupId, limit)
+      .map(p => this.#opened<StoredPost>(p, place.post(p)))
   }
   post(groupId: string, postId: string, from?: EntityId): StoredPost | undefined {
     const sql = `${POST} WHERE group_id = ? AND id = ? AND (sender = ? OR ? IS NULL) ORDER BY seq LIMIT 1`
-    const row = this.#db.get<Texted<StoredPost>>(sql, groupId, postId, from ?? null, from ?? null)
-    return row && withBody(row)
+    const row = this.#db.get<Sealed<StoredPost>>(sql, groupId, postId, from ?? null, from ?? null)
+    return row && this.#opened<StoredPost>(row, place.post(row))
   }
 
   addDelivery(d: StoredDelivery): void {
@@ -133,12 +158,14 @@ export class SqliteGroups implements GroupStore {
       this.#db.get<{ n: number }>(`SELECT count(*) AS n FROM held WHERE ${sql}`, ...params)!.n
     if (count('group_id = ?', p.groupId) >= max || count('group_id = ? AND sender = ?', p.groupId, p.from) >= maxPerMember) return false
     const sql = 'INSERT INTO held (group_id, sender, body, sent, received) VALUES (?, ?, ?, ?, ?)'
-    this.#db.run(sql, p.groupId, p.from, JSON.stringify(p.body), p.sentAt, p.receivedAt)
+    this.#db.run(sql, p.groupId, p.from, this.#sealed(p.body, place.held(p)), p.sentAt, p.receivedAt)
     return true
   }
   held(groupId: string): HeldPost[] {
     const sql = 'SELECT seq, group_id AS groupId, sender AS "from", body, sent AS sentAt, received AS receivedAt FROM held'
-    return this.#db.all<Texted<HeldPost>>(`${sql} WHERE group_id = ? ORDER BY seq`, groupId).map(withBody)
+    return this.#db
+      .all<Sealed<HeldPost>>(`${sql} WHERE group_id = ? ORDER BY seq`, groupId)
+      .map(p => this.#opened<HeldPost>(p, place.held(p)))
   }
   unhold(seq: number): void {
     this.#db.run('DELETE FROM held WHERE seq = ?', seq)
@@ -146,11 +173,11 @@ export class SqliteGroups implements GroupStore {
 
   addOutgoing(o: OutgoingCopy): void {
     const sql = 'INSERT OR IGNORE INTO outgoing (out_id, recipient, type, body) VALUES (?, ?, ?, ?)'
-    this.#db.run(sql, o.outId, o.to, o.type, JSON.stringify(o.body))
+    this.#db.run(sql, o.outId, o.to, o.type, this.#sealed(o.body, place.outgoing(o.outId)))
   }
   outgoing(limit: number): OutgoingCopy[] {
     const sql = 'SELECT out_id AS outId, recipient AS "to", type, body FROM outgoing ORDER BY seq LIMIT ?'
-    return this.#db.all<Texted<OutgoingCopy>>(sql, limit).map(withBody)
+    return this.#db.all<Sealed<OutgoingCopy>>(sql, limit).map(o => this.#opened<OutgoingCopy>(o, place.outgoing(o.outId)))
   }
   removeOutgoing(outId: string): void {
     this.#db.run('DELETE FROM outgoing WHERE out_id = ?', outId)
@@ -159,6 +186,13 @@ export class SqliteGroups implements GroupStore {
   [Symbol.dispose](): void {
     this.#commit.flush()
     this.#db[Symbol.dispose]()
+  }
+
+  #sealed(body: JsonObject, at: string): Uint8Array {
+    return this.#cells.seal(JSON.stringify(body), at)
+  }
+  #opened<T extends { readonly body: JsonObject }>(row: Sealed<T>, at: string): T {
+    return { ...row, body: JSON.parse(this.#cells.text(row.body, at)) as JsonObject } as unknown as T
   }
 
   /** The oldest messages beyond the number go, with what became of them. */
@@ -171,5 +205,43 @@ export class SqliteGroups implements GroupStore {
   }
 }
 
-/** @throws STORE_CORRUPT, STORE_NEWER, STORE_READ_ONLY, DISK_FULL */
-export const openGroupStore = (path: string): SqliteGroups => new SqliteGroups(openSqlite(path, { migrations: [SCHEMA] }))
+export interface GroupStoreDeps {
+  /** 32 bytes of this home. */
+  readonly storageKey: Uint8Array
+}
+
+/** @throws STORE_CORRUPT (also with another key), STORE_NEWER, STORE_READ_ONLY, DISK_FULL */
+export function openGroupStore(path: string, deps: GroupStoreDeps): SqliteGroups {
+  const db = openSqlite(path, { migrations: [SCHEMA, SEALED_SCHEMA] })
+  try {
+    const cells = new SealedCells(deps.storageKey, path)
+    sealDatabase(db, cells, () => sealRows(db, cells))
+    return new SqliteGroups(db, cells)
+  } catch (error) {
+    db[Symbol.dispose]()
+    throw error
+  }
+}
+
+/** Of a database from before texts and keys were sealed. */
+function sealRows(db: Sqlite, cells: SealedCells): number {
+  let count = 0
+  const seal = <T extends { readonly seq: number; readonly cell: string | Uint8Array }>(
+    table: string,
+    column: string,
+    names: string,
+    at: (row: T) => string
+  ): void => {
+    for (const row of db.all<T>(`SELECT seq, ${column} AS cell, ${names} FROM ${table}`)) {
+      db.run(`UPDATE ${table} SET ${column} = ? WHERE seq = ?`, cells.seal(row.cell, at(row)), row.seq)
+      count++
+    }
+  }
+  type Cell<N extends string> = { readonly seq: number; readonly cell: string | Uint8Array } & Readonly<Record<N, string>>
+  seal<Cell<'g' | 'hash'>>('ops', 'bytes', 'group_id AS g, hash', r => place.op(r.g, r.hash))
+  seal<Cell<'g' | 'id'>>('epochs', 'key', 'group_id AS g, id', r => place.epoch(r.g, r.id))
+  seal<Cell<'groupId' | 'id' | 'from'>>('posts', 'body', 'group_id AS groupId, id, sender AS "from"', place.post)
+  seal<Cell<'groupId' | 'from'>>('held', 'body', 'group_id AS groupId, sender AS "from"', place.held)
+  seal<Cell<'outId'>>('outgoing', 'body', 'out_id AS outId', r => place.outgoing(r.outId))
+  return count
+}

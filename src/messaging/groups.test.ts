@@ -39,7 +39,7 @@ interface Member {
 async function member(t: TestContext, post: MemoryPost, mayInvite?: (by: string) => boolean): Promise<Member> {
   const self = await someone()
   const folder = mkdtempSync(join(tmpdir(), 'kith-groups-'))
-  let store = openGroupStore(join(folder, 'groups.db'))
+  let store = openGroupStore(join(folder, 'groups.db'), { storageKey: new Uint8Array(32).fill(1) })
   const m: Member = {
     self,
     id: self.entityId,
@@ -72,7 +72,7 @@ async function member(t: TestContext, post: MemoryPost, mayInvite?: (by: string)
       post.kill(self.entityId)
       await m.groups[Symbol.asyncDispose]()
       store[Symbol.dispose]()
-      store = openGroupStore(join(folder, 'groups.db'))
+      store = openGroupStore(join(folder, 'groups.db'), { storageKey: new Uint8Array(32).fill(1) })
     }
   }
   await m.open()

@@ -99,7 +99,7 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const groups = stack.use(
     await openGroups({
       ...{ clock, log, random: randomBytes, messenger, sign: identity.sign.bind(identity) },
-      store: stack.use(openGroupStore(join(data, 'groups.db')))
+      store: stack.use(openGroupStore(join(data, 'groups.db'), { storageKey: await identity.storageKey('groups') }))
     })
   )
   const tasks = await openTaskDesk(stack, deps, { book, messenger, registry })

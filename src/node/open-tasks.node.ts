@@ -22,7 +22,7 @@ const FIND_MORE_MS = 500
 /** @throws STORE_ codes */
 export async function openTaskDesk(stack: AsyncDisposableStack, deps: AskDeps, parts: TaskParts): Promise<Tasks> {
   const { book, messenger } = parts
-  const store = stack.use(openTaskStore(deps.config.folders.data))
+  const store = stack.use(openTaskStore(deps.config.folders.data, { storageKey: await deps.identity.storageKey('tasks') }))
   const mayDelegate = (entity: string, skill: string): DelegationLimits => {
     const grant = book.allowed(entity, `task:${skill}`) ?? book.allowed(entity, 'task:*')
     if (!grant) return false

@@ -63,7 +63,7 @@ export class TaskNode {
     this.#dead = dead
     const life = new AbortController()
     this.#life = life
-    const real = openTaskStore(this.#folder)
+    const real = openTaskStore(this.#folder, { storageKey: new Uint8Array(32).fill(7) })
     this.store = mortal(real, dead, () => this.full)
     this.messenger = this.#rig.post.open(this.id)
     this.tasks = await openTasks(
