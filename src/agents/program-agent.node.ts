@@ -1,10 +1,11 @@
 /**
  * Any program as an agent. It reads the task as one JSON document on stdin, writes its result on stdout (JSON, or else text), says how far it
- * is in lines on stderr that begin with `progress: 0.4 note`, and fails by an exit code that is not 0. There is no shell; the task is never
- * in arguments or in the environment; the program gets a folder of its own, which is removed; and all processes of its group end with it.
+ * is in lines on stderr that begin with `progress: 0.4 note`, and fails by an exit code that is not 0. No shell reads its arguments; the task
+ * is never in them or in the environment; the program gets a folder of its own, which is removed; and all processes of its group end with it,
+ * and with this process (leash.node.ts).
  * For users: docs/agents.md.
  */
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,6 +13,7 @@ import { join } from 'node:path'
 import { KithError } from '../base/errors.ts'
 import { makePrivateFolder } from '../platform/files.node.ts'
 import type { Json } from '../wire/strict-json.ts'
+import { findProgram, RUN_PREFIX, spawnLeashed } from './leash.node.ts'
 import { MAX_PROGRAM_OUTPUT_BYTES, PROGRAM_GRACE_MS, PROGRAM_TIMEOUT_MS } from './limits.ts'
 import { outputOf, StderrReader } from './program-output.ts'
 import type { SkillRun, TaskControl, TaskWork } from './types.ts'
@@ -43,7 +45,7 @@ export function runProgram(command: readonly string[], options: ProgramOptions =
   return async (task, control) => {
     control.signal.throwIfAborted()
     makePrivateFolder(base)
-    const folder = mkdtempSync(join(base, 'kith-run-'))
+    const folder = mkdtempSync(join(base, RUN_PREFIX))
     try {
       return await new Run(file, args, folder, options).result(task, control)
     } finally {
@@ -87,8 +89,11 @@ class Run {
     this.#folder = folder
     this.#maxBytes = options.maxOutputBytes ?? MAX_PROGRAM_OUTPUT_BYTES
     this.#timeoutMs = options.timeoutMs ?? PROGRAM_TIMEOUT_MS
+    const cwd = options.cwd ?? folder
+    const path = findProgram(file, cwd, (env as Record<string, string | undefined>)['PATH'])
+    if (path === undefined) throw this.#missing()
     // A group of its own, so that what the program starts ends with it.
-    this.#child = spawn(file, args, { cwd: options.cwd ?? folder, env, detached: true, shell: false, stdio: 'pipe' })
+    this.#child = spawnLeashed(path, args, { cwd, env }) as ChildProcessWithoutNullStreams
   }
 
   async result(task: TaskWork, { signal, progress }: TaskControl): Promise<Json> {
@@ -141,20 +146,18 @@ class Run {
     }
   }
 
+  #missing(cause?: unknown): KithError {
+    const data = { program: this.#program, folder: this.#folder }
+    return new KithError('PROGRAM_MISSING', 'the program of the skill cannot be started', data, { cause })
+  }
+
   /** Resolves when the program has ended and its output was read. @throws PROGRAM_MISSING */
   #closed(): Promise<{ readonly code: number | null; readonly killed: NodeJS.Signals | null }> {
     const child = this.#child
     return new Promise((resolve, reject) => {
       child.once('error', cause => {
         clearTimeout(this.#killer)
-        reject(
-          new KithError(
-            'PROGRAM_MISSING',
-            'the program of the skill cannot be started',
-            { program: this.#program, folder: this.#folder },
-            { cause }
-          )
-        )
+        reject(this.#missing(cause))
       })
       child.once('exit', (code, killed) => {
         clearTimeout(this.#killer)

@@ -1,7 +1,6 @@
 /** Programs that work for peers, for as long as they are served. */
-import { accessSync, constants, statSync } from 'node:fs'
-import { delimiter, isAbsolute, join, resolve } from 'node:path'
 import type { Presence } from '../agents/handlers.ts'
+import { findProgram, sweepRuns } from '../agents/leash.node.ts'
 import { runProgram } from '../agents/program-agent.node.ts'
 import type { Tasks } from '../agents/types.ts'
 import { KithError } from '../base/errors.ts'
@@ -28,6 +27,8 @@ export class SkillDesk {
 
   constructor(deps: SkillDeskDeps) {
     this.#deps = deps
+    // The last node may have been killed.
+    sweepRuns(deps.folder)
   }
 
   all(): SkillView[] {
@@ -38,7 +39,7 @@ export class SkillDesk {
   async serve(request: ServeSkillRequest): Promise<SkillView> {
     if (this.#served.has(request.name)) throw new KithError('SKILL_EXISTS', 'this skill is served already', { skill: request.name })
     const [program = ''] = request.command
-    if (!isRunnable(program, request.cwd ?? process.cwd()))
+    if (!findProgram(program, request.cwd ?? process.cwd(), process.env['PATH']))
       throw new KithError('FILE_NOT_FOUND', `there is no program ${program}`, {}, { hint: 'give its path, or a name that is in PATH' })
     const { name, description = '', concurrency = 1 } = request
     const run = runProgram(request.command, {
@@ -83,20 +84,4 @@ export class SkillDesk {
       running: own?.running ?? 0
     }
   }
-}
-
-/** Whether a task could start it; found before the first task rather than with it. */
-function isRunnable(program: string, cwd: string): boolean {
-  const candidates =
-    isAbsolute(program) || program.includes('/')
-      ? [resolve(cwd, program)]
-      : (process.env['PATH'] ?? '').split(delimiter).map(folder => join(folder, program))
-  return candidates.some(path => {
-    try {
-      accessSync(path, constants.X_OK)
-      return statSync(path).isFile()
-    } catch {
-      return false
-    }
-  })
 }
