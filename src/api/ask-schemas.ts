@@ -37,6 +37,7 @@ export const messageView: z.ZodType = z.strictObject({
   reason: reason.optional(),
   retry: z.strictObject({ since: time, at: time }).optional(),
   group: z.string().optional(),
+  legacy: z.boolean().describe('in the form of before version 1.1: signed, not encrypted'),
   createdAt: time,
   changedAt: time
 })

@@ -6,7 +6,16 @@ import { describeSent, linesOf, wholeOf } from './message-lines.ts'
 const NOW = new Date(2026, 10, 21, 19, 40).getTime()
 const message = (change: Partial<MessageView>): MessageView => ({
   ...{ id: 'e3b0c442-98fc-4c14-9afb-f4c8996fb924', direction: 'in', peer: 'did:key:z6MkehRgf7yJbgaGf', peerName: 'laptop' },
-  ...{ type: 'agent_message', text: 'hello', body: {}, file: undefined, state: 'received', reason: undefined, retry: undefined },
+  ...{
+    type: 'agent_message',
+    text: 'hello',
+    body: {},
+    file: undefined,
+    state: 'received',
+    reason: undefined,
+    retry: undefined,
+    legacy: false
+  },
   ...{ group: undefined, createdAt: NOW, changedAt: NOW },
   ...change
 })
@@ -40,6 +49,10 @@ test('texts of others cannot move the cursor, hide what follows, or fill the scr
   assert.ok(long.length < 50)
   assert.match(long.at(-1)!, /kith msg show e3b0c442/)
   assert.equal(wholeOf(message({ text: 'x\n'.repeat(20_000) })).length, 20_001)
+})
+
+test('a message of the old form says that it was not encrypted', () => {
+  assert.match(linesOf(message({ legacy: true }))[0]!, /from laptop \(not encrypted, old version\): hello/)
 })
 
 test('several lines, emoji and texts from right to left stay as they are', () => {

@@ -28,7 +28,8 @@ export function describeSent(m: MessageView, own: boolean, now: number = Date.no
 /** Lines of a list: when, who, what; then its state, and a file that came with it. */
 export function linesOf(m: MessageView, now: number = Date.now()): string[] {
   const who = m.group === undefined || m.direction === 'out' ? nameOf(m) : `${nameOf(m)} in ${clean(m.group, 40)}`
-  const head = `${localTime(m.createdAt)}  ${m.direction === 'in' ? 'from' : 'to'} ${who}: `
+  const old = m.legacy ? ' (not encrypted, old version)' : ''
+  const head = `${localTime(m.createdAt)}  ${m.direction === 'in' ? 'from' : 'to'} ${who}${old}: `
   const [first = '', ...rest] = contentOf(m)
   const body = rest.length === 0 ? [head + first] : [head.trimEnd(), ...[first, ...rest].map(l => INDENT + l)]
   return [...body, ...fileLines(m), ...(m.direction === 'out' ? [`${INDENT}${stateOf(m, now)}  ${m.id}`] : [])]

@@ -228,7 +228,7 @@ export class Delivery implements AsyncDisposable {
     }
     this.#deps.failpoint('session:made')
     const left = old.replace()
-    peer.queue.putBack(this.#deps.outbox.notDelivered(left, { code: 'LINK_REPLACED', message: 'a new session began' }))
+    peer.queue.putBack(this.#deps.outbox.notDelivered(left, notReachedReason('LINK_REPLACED', 'a new session began'), 0))
     peer.opening?.abort(new KithError('LINK_REPLACED', 'there is a new session'))
     peer.opening = undefined
     this.#track(this.#run(peer, old.link, channel, old.openedByUs, old.channel.sessionId))

@@ -254,6 +254,9 @@ export const FREE_REFUSALS = 600
 export const BAD_FRAMES_TO_BAN = 20
 export const BAD_FRAME_MS = 60_000
 
+/** Peers for whom the user may allow the form of messages before version 1.1: each of their keys is tried. */
+export const MAX_LEGACY_PEERS = 16
+
 /** Links that are kept to one peer; links to the networks of one operator (IPv4 /24, IPv6 /48), as a share of all, but some always. */
 export const MAX_LINKS_PER_PEER = 3
 export const MAX_LINK_SHARE_PER_NETWORK = 0.25

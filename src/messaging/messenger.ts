@@ -14,6 +14,7 @@ import type { Failpoint, PlantedBug } from './failpoints.ts'
 import { type Guard, openGuard } from './guard.ts'
 import { Handlers } from './handlers.ts'
 import { Inbox } from './inbox.ts'
+import type { LegacyPeers } from './legacy.ts'
 import { PRUNE_INTERVAL_MS } from './limits.ts'
 import type { LinkOpener, MessageLink, SealedCarrier } from './link.ts'
 import { Outbox } from './outbox.ts'
@@ -37,6 +38,8 @@ export interface MessengerDeps {
   readonly opener: LinkOpener
   /** Brings a whole signed message to somebody who cannot be linked to; it seals it. */
   readonly carrier?: SealedCarrier
+  /** Who may send messages in the form of before version 1.1. Absent: nobody. */
+  readonly legacy?: LegacyPeers
   /** Default: everybody may send anything. */
   readonly guard?: Guard
   /** Called at the moments of failpoints.ts. */
@@ -80,7 +83,7 @@ export class OpenMessenger implements Messenger {
     const { outbox, inbox } = { outbox: this.#outbox, inbox: this.#inbox }
     const { channels, opener, carrier } = deps
     this.#singles = new Singles({
-      ...{ clock, log, random: deps.random, self: deps.self, guard, inbox, outbox, nonces: store.nonces, carrier },
+      ...{ clock, log, random: deps.random, self: deps.self, guard, inbox, outbox, nonces: store.nonces, carrier, legacy: deps.legacy },
       hasReceived: (from, id) => store.hasReceived(from, id),
       sayReceived: (to, ids) => this.#delivery.sendNow(to, 'ack', { ranges: [], refused: [], message_ids: ids })
     })

@@ -12,6 +12,7 @@ import { canonicalJson } from '../wire/strict-json.ts'
 import { readAck } from './ack-ranges.ts'
 import type { Guard } from './guard.ts'
 import type { Inbox } from './inbox.ts'
+import { type LegacyPeers, legacyFormOf, mayBeLegacy, readLegacy } from './legacy.ts'
 import { MAX_CARRIED_RECEIPTS, MAX_RECEIPT_PEERS, MAX_RECEIPTS, RECEIPT_DELAY_MS } from './limits.ts'
 import type { SealedCarrier } from './link.ts'
 import { payloadOf } from './link-sender.ts'
@@ -37,9 +38,13 @@ export interface SinglesDeps extends SingleMessageDeps {
   /** Whether a message was received before. */
   readonly hasReceived: (from: EntityId, id: string) => boolean
   readonly carrier: SealedCarrier | undefined
+  /** Absent: nobody may use the old form. */
+  readonly legacy?: LegacyPeers | undefined
   /** Tells on a link that messages are durable here. @returns whether there was one */
   readonly sayReceived: (to: EntityId, ids: readonly string[]) => Promise<boolean>
 }
+
+const NO_LEGACY: LegacyPeers = { allowed: () => [], speaksNewer: () => false }
 
 export class Singles {
   readonly #deps: SinglesDeps
@@ -68,7 +73,7 @@ export class Singles {
     const { guard, outbox } = this.#deps
     // What was sealed has no address of its own: the limits for whoever handed it over were asked before it was opened (routing.ts).
     if (via === 'http') admit(guard.admit({ entityId: undefined, peerId: undefined, address }, undefined, bytes.length))
-    const message = await readSingleMessage(this.#deps, bytes, via)
+    const { message, isLegacy } = await this.#read(bytes, via)
     // What somebody repeats of a sender must not count against that sender.
     if (via === 'http') this.#replays.check(message.from, message.nonce, message.sentAt)
     // Nor when whoever carries sealed messages hands one in again: it has its effect already.
@@ -79,8 +84,19 @@ export class Singles {
       admit(guard.admit(origin, message.type, bytes.length))
     }
     if (message.type === 'ack') return outbox.receipt(message.from, readAck(message.body).receipts)
-    if (!isRepeated || via === 'http') await this.#store(message, bytes.length, via)
+    if (!isRepeated || via === 'http') await this.#store(message, bytes.length, isLegacy ? 'legacy' : via)
     if (via === 'sealed' && message.messageId !== undefined) this.#confirm(message.from, message.messageId)
+  }
+
+  async #read(bytes: Uint8Array, via: 'sealed' | 'http'): Promise<{ readonly message: SingleMessage; readonly isLegacy: boolean }> {
+    try {
+      return { message: await readSingleMessage(this.#deps, bytes, via), isLegacy: false }
+    } catch (error) {
+      const old = via === 'http' && mayBeLegacy(error) ? legacyFormOf(bytes) : undefined
+      if (!old) throw error
+      const { self, legacy = NO_LEGACY } = this.#deps
+      return { message: await readLegacy(old, self.entityId, legacy), isLegacy: true }
+    }
   }
 
   async close(): Promise<void> {
@@ -89,13 +105,13 @@ export class Singles {
   }
 
   /** A nonce is for messages that are fresh; what waited counts once by its id, which is remembered for longer than senders try. */
-  async #store(message: SingleMessage, bytes: number, via: 'sealed' | 'http'): Promise<void> {
+  async #store(message: SingleMessage, bytes: number, via: 'sealed' | 'http' | 'legacy'): Promise<void> {
     const { from, type, messageId: id, body, sentAt, nonce } = message
     if (id === undefined) throw new KithError('BAD_PAYLOAD', 'the message has no message_id')
     const { inbox, clock } = this.#deps
     if (!inbox.hasRoom) await inbox.room()
     const incoming = { id, from, type, body, priority: MESSAGE_TYPES[type], sentAt, receivedAt: clock.now(), via }
-    const within = via === 'http' ? () => this.#replays.record(from, nonce, sentAt) : undefined
+    const within = via !== 'sealed' ? () => this.#replays.record(from, nonce, sentAt) : undefined
     await new Promise<void>((resolve, reject) =>
       inbox.add(incoming, bytes, error => (error === undefined ? resolve() : reject(error)), within)
     )

@@ -50,7 +50,8 @@ export interface IncomingMessage {
   /** ms since 1970: the sender's clock, and ours. */
   readonly sentAt: number
   readonly receivedAt: number
-  readonly via: 'direct' | 'http' | 'sealed'
+  /** legacy: in the form of before version 1.1, signed and not encrypted. */
+  readonly via: 'direct' | 'http' | 'sealed' | 'legacy'
 }
 
 /**

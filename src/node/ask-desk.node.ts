@@ -334,6 +334,7 @@ export class AskDesk implements T.AskService {
       state: 'received',
       reason: undefined,
       retry: undefined,
+      legacy: m.via === 'legacy',
       group: undefined,
       createdAt: m.receivedAt,
       changedAt: m.receivedAt
@@ -362,6 +363,7 @@ export class AskDesk implements T.AskService {
       state: m.state,
       reason: m.reason,
       retry: m.retry,
+      legacy: false,
       group: undefined,
       createdAt: m.createdAt,
       changedAt: m.changedAt

@@ -26,6 +26,8 @@ export interface MessageView {
   /** out, while it waits because it could not be delivered: since when, and when it is tried again. */
   readonly retry: { readonly since: number; readonly at: number } | undefined
   readonly group: string | undefined
+  /** in: it came in the form of before version 1.1, signed and not encrypted. */
+  readonly legacy: boolean
   readonly createdAt: number
   readonly changedAt: number
 }

@@ -108,6 +108,7 @@ export class GroupDesk {
       file: undefined,
       ...(isOwn ? this.#fate(p.deliveries) : { state: 'received', reason: undefined }),
       retry: undefined,
+      legacy: false,
       group: this.#deps.groups.get(p.groupId)?.name ?? p.groupId,
       createdAt: isOwn ? p.sentAt : p.receivedAt,
       changedAt: p.receivedAt

@@ -11,6 +11,7 @@ import type { Identity } from '../identity/identity.ts'
 import type { Broadcasts } from '../messaging/broadcast-types.ts'
 import { openGroups } from '../messaging/groups.ts'
 import { openGroupStore } from '../messaging/groups-store.node.ts'
+import type { LegacyPeers } from '../messaging/legacy.ts'
 import type { SealedCarrier } from '../messaging/link.ts'
 import { openLinkPool } from '../messaging/link-pool.ts'
 import { handleMessageStreams } from '../messaging/link-stream.ts'
@@ -72,7 +73,10 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const sessions = openSessions({ clock, random: randomBytes, self, network: NETWORK, allowsLegacy, authentication })
   const carrier: SealedCarrier = { carry: async (to, sealed, signal) => (await late.carrier?.carry(to, sealed, signal)) ?? false }
   const channels = sessionChannels(sessions)
-  const messenger = stack.use(await openMessenger({ clock, random: randomBytes, log, store, self, channels, opener: pool, guard, carrier }))
+  const legacy = legacyPeers(book, id => late.messenger?.isConnected(id) === true)
+  const messenger = stack.use(
+    await openMessenger({ clock, random: randomBytes, log, store, self, channels, opener: pool, guard, carrier, legacy })
+  )
   late.messenger = messenger
   const routing = openReach(stack, deps, { book, prekeys, registry, messenger, mailbox, log })
   late.carrier = routing
@@ -152,6 +156,12 @@ function isChosen(book: PeerBook, entityId: string): boolean {
   const peer = book.peer(entityId)
   return peer?.verified === true || peer?.name !== undefined || book.grants(entityId).length > 0
 }
+
+/** Who was met over libp2p speaks 1.1. */
+const legacyPeers = (book: PeerBook, isConnected: (id: string) => boolean): LegacyPeers => ({
+  allowed: () => book.peers(1000).flatMap(p => (p.allowsLegacy ? [p.entityId] : [])),
+  speaksNewer: id => (book.peer(id)?.peerIds.length ?? 0) > 0 || isConnected(id)
+})
 
 /** The same answer for a second: it is asked for each message. */
 function forASecond(ask: (id: string) => boolean): (id: string) => boolean {

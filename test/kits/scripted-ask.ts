@@ -15,7 +15,8 @@ export const messageView = (direction: 'in' | 'out'): T.MessageView => ({
     body: {},
     file: undefined,
     reason: undefined,
-    retry: undefined
+    retry: undefined,
+    legacy: false
   },
   ...{ state: direction === 'in' ? 'received' : 'delivered', group: undefined, createdAt: 1, changedAt: 2 }
 })

@@ -42,7 +42,7 @@ export const register: Register = (program, act) => {
     .action(act((context: Context, who: string, o: { off?: boolean }) => change(context, { peer: who, mailbox: o.off !== true })))
   peer
     .command('legacy')
-    .description("accept spec 001's version 0.3 from a peer, whose signatures leave fields out: only if you must")
+    .description("take texts in spec 001's old form (0.3) from a peer, over HTTP: signed, not encrypted; only if you must")
     .argument('<peer>')
     .option('--off', 'no longer')
     .action(act((context: Context, who: string, o: { off?: boolean }) => change(context, { peer: who, legacy: o.off !== true })))
