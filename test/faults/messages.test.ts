@@ -12,6 +12,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 import { type FailpointName, failpointNames } from '../../src/messaging/failpoints.ts'
 import { tempFolder } from '../kits/messaging.ts'
+import type { AwaySettings } from '../kits/messaging-away.ts'
 import type { ChildSettings } from '../kits/messaging-child.ts'
 import { isDisliked, linesOf, type PairSettings, undone } from '../kits/messaging-pair.ts'
 import { Process } from '../kits/process.ts'
@@ -20,11 +21,12 @@ import { eventually } from '../kits/transfer-doubles.ts'
 
 const CHILD = join(import.meta.dirname, '..', 'kits', 'messaging-child.ts')
 const PAIR = join(import.meta.dirname, '..', 'kits', 'messaging-pair.ts')
+const AWAY = join(import.meta.dirname, '..', 'kits', 'messaging-away.ts')
 /** Random kills of two processes. */
 const KILLS = Number(process.env['KITH_KILLS'] ?? 2)
 const IS_CAMPAIGN = process.env['KITH_CAMPAIGN'] === '1'
 const TIMES = IS_CAMPAIGN ? [1, 2, 5, 17] : [1]
-/** Those that need an unreachable recipient; messenger.test.ts covers them. */
+/** Those that need a recipient who cannot be reached, or refuses: another process (messaging-away.ts). */
 const ELSEWHERE: ReadonlySet<FailpointName> = new Set(['failed:committed', 'relayed:before', 'relayed:committed'])
 const DEADLINE_MS = 60_000
 
@@ -32,11 +34,14 @@ interface Ended {
   /** SIGKILL: at the failpoint; undefined: it got to the end. */
   readonly signal: string | undefined
   readonly err: string
+  readonly out: string
 }
 
-function run(settings: PairSettings): Promise<Ended> {
+function run(settings: PairSettings): Promise<Ended>
+function run(settings: AwaySettings, program: string): Promise<Ended>
+function run(settings: PairSettings | AwaySettings, program = PAIR): Promise<Ended> {
   const { promise, resolve } = Promise.withResolvers<Ended>()
-  const child = spawn(process.execPath, [PAIR, JSON.stringify(settings)], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [program, JSON.stringify(settings)], { stdio: ['ignore', 'pipe', 'pipe'] })
   const timer = setTimeout(() => child.kill('SIGTERM'), DEADLINE_MS)
   let out = ''
   let err = ''
@@ -44,9 +49,15 @@ function run(settings: PairSettings): Promise<Ended> {
   child.stderr.on('data', (b: Buffer) => (err += b))
   child.on('close', (code, signal) => {
     clearTimeout(timer)
-    resolve({ signal: signal ?? (code === 0 ? undefined : `exit ${code}`), err: `${err} ${out}` })
+    resolve({ signal: signal ?? (code === 0 ? undefined : `exit ${code}`), err: `${err} ${out}`, out })
   })
   return promise
+}
+
+/** What a run of messaging-away.ts has printed. */
+function statesOf({ signal, err, out }: Ended): [string, unknown][] {
+  assert.equal(signal, undefined, err)
+  return Object.entries(JSON.parse(out) as Record<string, unknown>)
 }
 
 /** So many new ids: most small, some in chunks, some that the handler does not like. */
@@ -95,6 +106,44 @@ test('killed at every named moment: nothing that was acknowledged is lost, nothi
     [],
     'moments that were never reached'
   )
+})
+
+test('killed around handing a message to a carrier: it is relayed or waits, and arrives once when the recipient is back', async () => {
+  await Promise.all(
+    (['relayed:before', 'relayed:committed'] as const).map(async failpoint => {
+      using folder = tempFolder()
+      const ids = newIds(3)
+      const common = { folder: folder.path, ids }
+      const killed = await run({ ...common, isUp: false, failpoint }, AWAY)
+      assert.equal(killed.signal, 'SIGKILL', `${failpoint}: ${killed.err}`)
+      const relayed = await run({ ...common, isUp: false }, AWAY)
+      assert.deepEqual(
+        statesOf(relayed),
+        ids.map(id => [id, ['relayed', null]])
+      )
+      const delivered = await run({ ...common, isUp: true }, AWAY)
+      assert.deepEqual(
+        statesOf(delivered),
+        ids.map(id => [id, ['delivered', null]])
+      )
+      assert.deepEqual(linesOf(join(folder.path, 'effects')).sort(), [...ids].sort())
+    })
+  )
+})
+
+test('killed when a refusal is on disk: the message has failed, and is not sent again', async () => {
+  using folder = tempFolder()
+  const ids = newIds(1)
+  const common = { folder: folder.path, ids, isUp: true }
+  const killed = await run({ ...common, refuses: true, failpoint: 'failed:committed' }, AWAY)
+  assert.equal(killed.signal, 'SIGKILL', killed.err)
+  const more = newIds(1)
+  const after = await run({ ...common, ids: [...ids, ...more] }, AWAY)
+  assert.deepEqual(statesOf(after), [
+    [ids[0], ['failed', 'NOT_AUTHORISED']],
+    [more[0], ['delivered', null]]
+  ])
+  assert.deepEqual(linesOf(join(folder.path, 'effects')), more)
 })
 
 test('the mistake replay-in-memory is noticed', async () => {
