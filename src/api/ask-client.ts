@@ -29,6 +29,7 @@ export function createAskClient(call: Call): AskService {
     groups: signal => read('/v1/groups', signal),
     createGroup: (name, members, signal) => call('POST', '/v1/groups', { name, members }, signal),
     changeGroup: (group, change, signal) => call('POST', `/v1/groups/${id(group)}/members`, change, signal),
+    leaveGroup: (group, signal) => call('POST', `/v1/groups/${id(group)}/leave`, {}, signal),
     sendToGroup: (group, text, signal) => call('POST', `/v1/groups/${id(group)}/messages`, { text }, signal),
     agentMessages: signal => read('/v1/agent-messages', signal),
     say: (request, signal) => call('POST', '/v1/agent-messages', request, signal),

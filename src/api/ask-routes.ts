@@ -68,6 +68,14 @@ export const askRoutes: readonly Route[] = [
     async (d, { id, body, signal }) => ok(await d.client.ask.changeGroup(id, body, signal))
   ),
   post(
+    '/v1/groups/{id}/leave',
+    'leaveGroup',
+    'Leaves a group; one that was left already is forgotten',
+    s.emptyRequest,
+    { 200: s.groupView },
+    async (d, { id, signal }) => ok(await d.client.ask.leaveGroup(id, signal))
+  ),
+  post(
     '/v1/groups/{id}/messages',
     'sendToGroup',
     'Sends a text to all members',

@@ -128,6 +128,8 @@ export const changeGroupRequest: z.ZodType<{ add?: readonly string[]; remove?: r
   add: z.exactOptional(peers),
   remove: z.exactOptional(peers)
 })
+/** Nothing has to be said. */
+export const emptyRequest: z.ZodType<Record<string, never>> = z.strictObject({})
 export const groupTextRequest: z.ZodType<{ text: string }> = z.strictObject({ text: text.min(1) })
 
 export const agentMessageView: z.ZodType = z.strictObject({

@@ -1,6 +1,10 @@
 /** Waiting for a message or a task to come to an end, with events rather than by asking again. */
 import type { NodeClient } from '../api/node-client.ts'
+import type { MessageView } from '../node/ask-types.ts'
 import type { NodeEvent } from '../node/types.ts'
+import type { Context } from './context.ts'
+import { clean, parseDuration } from './format.ts'
+import type { Session } from './session.ts'
 
 export interface Followed<T> {
   /** How it is now. */
@@ -36,4 +40,33 @@ export async function follow<T>(client: NodeClient, what: Followed<T>, signal: A
   } finally {
     stop.abort()
   }
+}
+
+const settled = (m: MessageView): boolean => m.state === 'delivered' || m.state === 'failed' || m.state === 'relayed'
+
+/** Watches what becomes of a message for a while, and says on stderr why that takes so long. @param wait how long, as text @throws BAD_DURATION */
+export async function followMessage(context: Context, session: Session, sent: MessageView, wait: string): Promise<MessageView> {
+  const { ask } = session.client
+  const { signal } = context.lifetime
+  const seen = { code: '' }
+  const last = await follow(
+    session.client,
+    {
+      read: () => ask.message(sent.id),
+      pick: e => (e.type === 'message:changed' && e.message.id === sent.id ? e.message : undefined),
+      isOver: settled,
+      onChange: m => {
+        const code = m.reason?.code ?? ''
+        if (!settled(m) && code !== '' && seen.code === '')
+          context.output.note(
+            `Waiting up to ${clean(wait, 20)}: ${clean(m.reason!.message, 200)} … Ctrl-C ends the waiting, the message stays.`
+          )
+        seen.code = code
+      }
+    },
+    signal,
+    parseDuration(wait)
+  )
+  // Events do not hold the text, nor when the next try is by now.
+  return await ask.message(last.id)
 }

@@ -11,6 +11,7 @@ const INDENT = '    '
 export function describeSent(m: MessageView, own: boolean, now: number = Date.now()): string[] {
   const who = nameOf(m)
   const seeds = m.file && own ? [`${clean(m.file.name, 60)} is given to them while 'kith up' runs.`] : []
+  if (m.state === 'delivered' && m.reason) return [`Kept in ${who}: ${clean(m.reason.message, 200)}.`]
   if (m.state === 'delivered') return [`Delivered to ${who}.`, ...seeds]
   if (m.state === 'relayed') return [`Sealed and left with a peer that keeps it for ${who}.`, ...seeds]
   if (m.state === 'failed') return [`Not delivered to ${who}${m.reason ? `: ${reasonOf(m)}` : ''}.`]
@@ -22,7 +23,7 @@ export function describeSent(m: MessageView, own: boolean, now: number = Date.no
   const next = own
     ? "It waits on this disk, encrypted: 'kith up' sends it when they can be reached."
     : `It waits on this disk, encrypted${m.retry ? `; ${nextTry(m.retry, now)}` : ' and is sent when they can be reached'}.`
-  return [first, next, `  id ${m.id}    (kith msg cancel ${m.id} takes it back)`]
+  return [first, next, m.group === undefined ? `  kith msg cancel ${m.id} takes it back` : `  id ${m.id}`]
 }
 
 /** Lines of a list: when, who, what; then its state, and a file that came with it. */
@@ -67,7 +68,7 @@ function stateOf(m: MessageView, now: number): string {
 function reasonOf(m: MessageView): string {
   const { code = '', message = '' } = m.reason ?? {}
   const since = m.retry ? ` since ${localTime(m.retry.since)}` : ''
-  return `${clean(message, 300)}${since} (${clean(code, 60)})`
+  return `${clean(message, 300)}${since}${m.group === undefined ? ` (${clean(code, 60)})` : ''}`
 }
 
 const nextTry = ({ at }: { readonly at: number }, now: number): string =>

@@ -82,6 +82,7 @@ export class AskDesk implements T.AskService {
     )
     groups.onChange(group => emit({ type: 'group:changed', group }), closing)
     talk.onMessage(message => emit({ type: 'agent:message', message }), closing)
+    groups.onDelivery(message => emit({ type: 'message:changed', message }), closing)
     groups.onText(message => emit({ type: 'message:received', message }), closing)
   }
 
@@ -253,6 +254,9 @@ export class AskDesk implements T.AskService {
   ): Promise<T.GroupView> {
     const [adding, removing] = await Promise.all([add, remove].map(list => Promise.all(list.map(m => this.#resolve(m, signal)))))
     return this.#groups.change(group, adding ?? [], removing ?? [])
+  }
+  async leaveGroup(group: string): Promise<T.GroupView> {
+    return this.#groups.leave(group)
   }
   async sendToGroup(group: string, text: string): Promise<T.MessageView> {
     return this.#groups.send(group, text)

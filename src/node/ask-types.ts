@@ -224,13 +224,16 @@ export interface AskService {
   /** @throws UNKNOWN_GRANT */
   revoke(to: string, what: string, signal?: AbortSignal): Promise<GrantView>
   groups(signal?: AbortSignal): Promise<readonly GroupView[]>
+  /** @throws GROUP_EXISTS (this node is in one of this name), and what `Groups.create` throws */
   createGroup(name: string, members: readonly string[], signal?: AbortSignal): Promise<GroupView>
-  /** By id or name. @throws UNKNOWN_GROUP, NOT_MEMBER, NOT_AUTHORISED */
+  /** By name, id, or the beginning of an id. @throws UNKNOWN_GROUP, NOT_MEMBER, NOT_AUTHORISED */
   changeGroup(
     group: string,
     change: { readonly add?: readonly string[]; readonly remove?: readonly string[] },
     signal?: AbortSignal
   ): Promise<GroupView>
+  /** Leaves a group; one that this node has left already, or was removed from, is forgotten. @throws UNKNOWN_GROUP, GROUP_FULL */
+  leaveGroup(group: string, signal?: AbortSignal): Promise<GroupView>
   sendToGroup(group: string, text: string, signal?: AbortSignal): Promise<MessageView>
   /** What agents said since the node started, newest first. */
   agentMessages(signal?: AbortSignal): Promise<readonly AgentMessageView[]>

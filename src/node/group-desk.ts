@@ -46,7 +46,22 @@ export class GroupDesk {
     const post = this.#deps.groups.list().flatMap(g => this.#deps.groups.post(g.id, id) ?? [])[0]
     return post && this.#text(post)
   }
+  /** What became of a copy of a text of ours. */
+  onDelivery(listener: (message: MessageView) => void, signal: AbortSignal): void {
+    const { groups } = this.#deps
+    groups.events.on(
+      'group:delivery',
+      ({ groupId, postId }) => {
+        const post = groups.post(groupId, postId)
+        if (post) listener(this.#text(post))
+      },
+      signal
+    )
+  }
+  /** @throws GROUP_EXISTS, and what `Groups.create` throws */
   async create(name: string, members: readonly EntityId[]): Promise<GroupView> {
+    if (this.#deps.groups.list().some(g => g.isMember && g.name === name))
+      throw new KithError('GROUP_EXISTS', 'this node is in a group of this name already', {}, { hint: 'choose another name' })
     return this.#view(await this.#deps.groups.create(name, members))
   }
   async change(group: string, add: readonly EntityId[], remove: readonly EntityId[]): Promise<GroupView> {
@@ -56,6 +71,13 @@ export class GroupDesk {
     for (const member of remove) await groups.remove(id, member)
     return this.#view(this.#find(id))
   }
+  async leave(group: string): Promise<GroupView> {
+    const { groups } = this.#deps
+    const found = this.#find(group)
+    if (found.isMember) return this.#view(await groups.leave(found.id))
+    await groups.forget(found.id)
+    return this.#view(found)
+  }
   async send(group: string, text: string): Promise<MessageView> {
     return this.#text(await this.#deps.groups.send(this.#find(group).id, text))
   }
@@ -64,12 +86,13 @@ export class GroupDesk {
     const all = this.#deps.groups.list()
     const byId = all.find(g => g.id === text)
     if (byId) return byId
-    const named = all.filter(g => g.name === text)
+    const byName = all.filter(g => g.name === text)
+    const named = byName.length === 0 && /^[0-9a-f]{6,}$/.test(text) ? all.filter(g => g.id.startsWith(text)) : byName
     const usable = named.filter(g => g.isMember)
     const [found] = usable.length > 0 ? usable : named
     if (!found || usable.length > 1) {
       const why = found ? 'several groups have this name' : 'there is no such group'
-      throw new KithError('UNKNOWN_GROUP', why, {}, { hint: 'kith group list shows their ids' })
+      throw new KithError('UNKNOWN_GROUP', why, {}, { hint: 'kith group list shows names and ids; the first digits of an id are enough' })
     }
     return found
   }
@@ -82,6 +105,7 @@ export class GroupDesk {
   #fate(copies: PostView['deliveries']): Pick<MessageView, 'state' | 'reason'> {
     const there = copies.filter(d => d.state === 'delivered')
     const open = copies.filter(d => d.state !== 'delivered' && d.state !== 'failed')
+    if (copies.length === 0) return { state: 'delivered', reason: { code: 'NOBODY_ELSE', message: 'nobody else is in this group' } }
     if (there.length === copies.length) return { state: 'delivered', reason: undefined }
     const names = (all: PostView['deliveries']): string =>
       all
@@ -91,9 +115,10 @@ export class GroupDesk {
     const lost = copies.filter(d => d.state === 'failed')
     const waits = open.length > 0 ? `, not yet ${names(open)}` : ''
     const message = `${there.length} of ${copies.length} members have it${waits}${lost.length > 0 ? `, never ${names(lost)}` : ''}`
-    const code = (open[0] ?? lost[0])?.code ?? 'PEER_UNREACHABLE'
+    const code = [...open, ...lost].find(d => d.code !== undefined)?.code
     const state = open.length === 0 ? 'failed' : open.some(d => d.state === 'waiting') ? 'waiting' : 'sent'
-    return { state, reason: { code, message } }
+    // Nothing is known yet of copies that have only just been made.
+    return { state, reason: code === undefined ? undefined : { code, message } }
   }
   #text(p: PostView): MessageView {
     const isOwn = p.from === this.#deps.self

@@ -18,6 +18,7 @@ export function lazyAsk(open: () => Promise<AskService>): AskService {
     groups: async s => (await open()).groups(s),
     createGroup: async (name, members, s) => (await open()).createGroup(name, members, s),
     changeGroup: async (group, change, s) => (await open()).changeGroup(group, change, s),
+    leaveGroup: async (group, s) => (await open()).leaveGroup(group, s),
     sendToGroup: async (group, text, s) => (await open()).sendToGroup(group, text, s),
     agentMessages: async s => (await open()).agentMessages(s),
     say: async (request, s) => (await open()).say(request, s),

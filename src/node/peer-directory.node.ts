@@ -24,7 +24,8 @@ export interface PeerDirectoryDeps {
   readonly self: EntityId
 }
 
-const HINT = 'a peer is a name you gave it, its did:key, PeerId, address with /p2p/, or the http(s) URL of its message server'
+const HINT =
+  'kith peer list shows those you know; a peer is a name you gave it, its did:key, PeerId, address with /p2p/, or the http(s) URL of its message server'
 const unknown = (text: string): KithError =>
   new KithError('UNKNOWN_PEER', `there is no peer "${text.slice(0, 200)}" that this node knows or finds`, {}, { hint: HINT })
 const isUrl = (text: string): boolean => /^https?:\/\//i.test(text)
@@ -92,10 +93,17 @@ export class PeerDirectory implements LinkOpener {
     if (keyOfDid(text)) return text
     if (isUrl(text)) return await this.#resolveUrl(text, signal)
     if (text.startsWith('/')) return await this.#resolveAddress(text, signal)
-    const known = this.#deps.book.find(text)
+    const known = this.#deps.book.find(text) ?? this.#shown(text)
     if (known) return known.entityId
     if (!/^(?:12D3|Qm|1)[1-9A-HJ-NP-Za-km-z]{20,}$/.test(text)) throw unknown(text)
     return await this.#entityOf(text, signal)
+  }
+
+  /** "…z2s9P4AF", as lists show peers without a name; two that end alike are nobody. */
+  #shown(text: string): { readonly entityId: EntityId } | undefined {
+    const end = /^(?:…|\.\.\.)([1-9A-HJ-NP-Za-km-z]{8,})$/.exec(text)?.[1]
+    const all = end === undefined ? [] : this.#deps.book.peers(1000).filter(p => p.entityId.endsWith(end))
+    return all.length === 1 ? all[0] : undefined
   }
 
   async #resolveUrl(text: string, signal: AbortSignal): Promise<EntityId> {

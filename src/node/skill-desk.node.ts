@@ -3,7 +3,7 @@ import type { Presence } from '../agents/handlers.ts'
 import { findProgram, sweepRuns } from '../agents/leash.node.ts'
 import { runProgram } from '../agents/program-agent.node.ts'
 import type { Tasks } from '../agents/types.ts'
-import { KithError } from '../base/errors.ts'
+import { hasCode, KithError } from '../base/errors.ts'
 import type { EntityId } from '../messaging/types.ts'
 import type { ServeSkillRequest, SkillView } from './ask-types.ts'
 
@@ -37,7 +37,13 @@ export class SkillDesk {
 
   /** @throws SKILL_EXISTS, FILE_NOT_FOUND */
   async serve(request: ServeSkillRequest): Promise<SkillView> {
-    if (this.#served.has(request.name)) throw new KithError('SKILL_EXISTS', 'this skill is served already', { skill: request.name })
+    if (this.#served.has(request.name))
+      throw new KithError(
+        'SKILL_EXISTS',
+        'this skill is served already',
+        { skill: request.name },
+        { hint: `kith agent stop ${request.name}` }
+      )
     const [program = ''] = request.command
     if (!findProgram(program, request.cwd ?? process.cwd(), process.env['PATH']))
       throw new KithError('FILE_NOT_FOUND', `there is no program ${program}`, {}, { hint: 'give its path, or a name that is in PATH' })
@@ -66,7 +72,11 @@ export class SkillDesk {
 
   /** The skill of a peer that has one. @throws NO_SUCH_SKILL */
   async onlySkillOf(peer: EntityId, signal?: AbortSignal): Promise<string> {
-    const { skills } = await this.#deps.presence.askCapabilities(peer, signal)
+    const { skills } = await this.#deps.presence.askCapabilities(peer, signal).catch((cause: unknown) => {
+      if (!hasCode(cause, 'NO_ANSWER')) throw cause
+      const hint = 'name the skill with --skill: then the task waits on this disk until they are back'
+      throw new KithError('PEER_UNREACHABLE', 'they do not answer now, so that it is not known what they can do', {}, { cause, hint })
+    })
     const names = skills.map(s => s.name)
     if (names.length === 1) return names[0]!
     const why = names.length === 0 ? 'this peer serves no skills' : `this peer has several skills: ${names.slice(0, 20).join(', ')}`

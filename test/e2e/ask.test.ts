@@ -45,7 +45,7 @@ async function texts(t: TestContext): Promise<void> {
   assert.equal(sha256OfFile(String(got['path'])), sha256OfFile(join(lab.folder, 'f.bin')))
 
   // Too long for a message: it goes as a file, and comes as a text, because B knows A.
-  ok(await lab.client('b', 'peer', 'name', a.ready.peerId, 'ada'))
+  ok(await lab.client('b', 'peer', 'name', `…${withFile!.peer.slice(-8)}`, 'ada'))
   const long = `${'a long line of text\n'.repeat(350_000)}the end`
   const { id: longId } = await lab.api('a').ask.send({ to: 'server', text: long })
   await eventually('the long text', async () => (await textsOf(lab, 'b')).at(-1)?.startsWith('a long line') === true, 30_000)
@@ -127,9 +127,15 @@ async function groups(t: TestContext): Promise<void> {
   ok(await lab.client('a', 'group', 'create', 'team', 'bob', 'carol'))
   ok(await lab.client('a', 'group', 'send', 'team', 'to both'))
   for (const home of ['b', 'c']) await eventually(`${home} has it`, async () => (await textsOf(lab, home)).includes('to both'), 30_000)
+  await assert.rejects(lab.api('a').ask.createGroup('team', ['bob']), { code: 'GROUP_EXISTS' })
   ok(await lab.client('a', 'group', 'remove', 'team', 'carol'))
-  ok(await lab.client('a', 'group', 'send', 'team', 'only to bob'))
+  const only = ok(await lab.client('a', 'group', 'send', 'team', 'only to bob')).last as unknown as MessageView
+  assert.equal(only.state, 'delivered')
   await eventually('bob has it', async () => (await textsOf(lab, 'b')).includes('only to bob'), 30_000)
   await eventually('carol was told', async () => (await lab.api('c').ask.groups()).every(g => !g.isMember), 30_000)
   assert.ok(!(await textsOf(lab, 'c')).includes('only to bob'))
+  const [team] = await lab.api('b').ask.groups()
+  assert.equal((await lab.api('b').ask.leaveGroup(team!.id.slice(0, 8))).isMember, false)
+  await lab.api('b').ask.leaveGroup('team')
+  assert.deepEqual(await lab.api('b').ask.groups(), [])
 }

@@ -74,6 +74,7 @@ export function scriptedAsk(changed: (name: string) => void): T.AskService {
     groups: async () => [groupView],
     createGroup: () => change('createGroup', groupView),
     changeGroup: () => change('changeGroup', groupView),
+    leaveGroup: () => change('leaveGroup', groupView),
     sendToGroup: () => change('sendToGroup', messageView('out')),
     agentMessages: async () => [
       {

@@ -22,4 +22,17 @@ test('what a worker gave cannot move the cursor, and one that gave nothing to sh
   assert.deepEqual(describeTask(task('a\u001b[2Jb\nc'), false), ['a\ufffd[2Jb', 'c'])
   assert.match(describeTask(task({ '\u009b': '\u202e' }), false).join(), /^[^\u009b\u202e]+$/)
   assert.match(describeTask(task(undefined), false)[0]!, /COMPLETED/)
+  const file = { link: 'kith:x', name: 'output.json', size: 2_000_000 }
+  assert.ok(describeTask({ ...task(undefined), file }, false).includes("  kith get 'kith:x'"))
+})
+
+test('a task that goes on, or was not allowed, says what can be done about it', () => {
+  const running = { ...task(undefined), state: 'IN_PROGRESS', progress: 0 } as const
+  assert.deepEqual(describeTask(running, false)[0], '12345678  s to …z6MkPeer: IN_PROGRESS')
+  assert.match(describeTask(running, false).join(), /goes on without you.*kith agent cancel 12345678/)
+  assert.match(describeTask(running, true).join(), /when 'kith up' runs/)
+  const refused = { ...task(undefined), state: 'REFUSED', error: { code: 'NOT_AUTHORISED', message: 'no' } } as const
+  assert.match(describeTask(refused, false).join(), /kith peer grant YOUR-ID task:s /)
+  const cancelled = { ...task(undefined), state: 'CANCELLED', error: { code: 'CANCELLED', message: 'taken back' } } as const
+  assert.match(describeTask(cancelled, false)[0]!, /: CANCELLED: taken back$/)
 })

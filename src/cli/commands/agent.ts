@@ -1,7 +1,7 @@
 /** `kith agent`: programs that work for peers, and tasks for others. */
 import { resolve } from 'node:path'
 import { KithError } from '../../base/errors.ts'
-import type { AgentMessageView, AskRequest, TaskView } from '../../node/ask-types.ts'
+import type { AgentMessageView, AskRequest, SkillView, TaskView } from '../../node/ask-types.ts'
 import { collect } from '../arguments.ts'
 import type { Context, Register } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
@@ -30,6 +30,8 @@ export const register: Register = (program, act) => {
     .option('--timeout <time>', 'longest run', '10m')
     .argument('<command...>', 'program and arguments, after --')
     .action(act(serve))
+  agent.command('skills').description('what this node does for others now').action(act(skills))
+  agent.command('stop').description('serve a skill no longer, wherever it was started').argument('<skill>').action(act(stop))
   agent
     .command('ask')
     .description('give a task to a peer, and wait for its result')
@@ -75,6 +77,7 @@ async function serve(context: Context, command: string[], options: ServeOptions)
     ...(options.description === undefined ? {} : { description: options.description }),
     ...(options.allow === undefined ? {} : { allow: options.allow })
   }
+  checkSkill(options.skill)
   const skill = await ask.serveSkill(request, context.lifetime.signal)
   const events = await session.client.events({}, context.lifetime.signal)
   const self = await ask.self()
@@ -96,6 +99,21 @@ async function serve(context: Context, command: string[], options: ServeOptions)
   if (!session.own) await ask.stopSkill(options.skill, AbortSignal.timeout(3_000))
   context.output.result({ stopped: true }, () => ['Stopped.'])
 }
+
+async function skills(context: Context): Promise<undefined> {
+  await using session = await openSession(context, { serve: false })
+  const views = await session.client.ask.skills(context.lifetime.signal)
+  context.output.result(views, () => (views.length === 0 ? ['No skills are served.'] : views.map(skillLine)))
+}
+
+async function stop(context: Context, name: string): Promise<undefined> {
+  await using session = await openSession(context, { serve: false })
+  const view = await session.client.ask.stopSkill(name, context.lifetime.signal)
+  context.output.result(view, () => [`Stopped: ${skillLine(view)}`])
+}
+
+const skillLine = (s: SkillView): string =>
+  `${clean(s.name, 80)}  ${s.running} of ${s.concurrency} running  ${clean(s.command.join(' '), 200)}`
 
 interface AskOptions {
   readonly skill?: string
@@ -136,7 +154,14 @@ async function ask(context: Context, words: string[], options: AskOptions): Prom
     parseDuration(options.wait)
   )
   context.output.result(last, () => describeTask(last, session.own))
+  if (context.lifetime.signal.aborted && !ENDS.has(last.state)) return exitCodes.interrupted
   return last.state === 'COMPLETED' || (options.detach === true && !ENDS.has(last.state)) ? exitCodes.ok : exitCodes.failed
+}
+
+/** @throws USAGE */
+function checkSkill(name: string): void {
+  if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name))
+    throw new KithError('USAGE', `a skill is named by lower-case letters, digits, dots and dashes, not "${clean(name, 60)}"`)
 }
 
 async function requestOf(words: string[], options: AskOptions): Promise<AskRequest> {
@@ -144,6 +169,7 @@ async function requestOf(words: string[], options: AskOptions): Promise<AskReque
   const [first = '', second] = words
   if (second === undefined && options.skill === undefined)
     throw new KithError('USAGE', 'whom to ask? Give a peer and a text, or --skill and a text')
+  if (options.skill !== undefined) checkSkill(options.skill)
   const text = second ?? first
   return {
     description: text === '-' ? await readStdinText() : text,
@@ -208,8 +234,11 @@ function talkLine(m: AgentMessageView): string {
 
 async function cancel(context: Context, id: string): Promise<undefined> {
   await using session = await openSession(context, { serve: false })
-  const view = await session.client.ask.cancelTask(id, context.lifetime.signal)
-  context.output.result(view, () => [taskLine(view)])
+  const { ask } = session.client
+  const { signal } = context.lifetime
+  const before = await ask.task(id, signal)
+  const view = ENDS.has(before.state) ? before : await ask.cancelTask(id, signal)
+  context.output.result(view, () => [...(view === before ? ['It was over already:'] : []), taskLine(view)])
 }
 
 const countOf = (text: string): number => Math.min(256, Math.max(1, Number.parseInt(text, 10) || 1))
@@ -218,9 +247,10 @@ const countOf = (text: string): number => Math.min(256, Math.max(1, Number.parse
 export function taskLine(t: TaskView): string {
   const who = clean(t.peerName ?? `…${t.peer.slice(-8)}`, 60)
   const way = t.role === 'given' ? `to ${who}` : `from ${who}`
-  const progress = t.state === 'IN_PROGRESS' && t.progress !== undefined ? ` ${Math.round(t.progress * 100)}%` : ''
+  const progress = t.state === 'IN_PROGRESS' && t.progress ? ` ${Math.round(t.progress * 100)}%` : ''
   const note = t.note && !ENDS.has(t.state) ? ` ${clean(t.note, 120)}` : ''
-  const error = t.error ? ` ${clean(t.error.code, 60)}: ${clean(t.error.message, 200)}` : ''
+  const code = t.error && t.error.code !== t.state ? ` ${clean(t.error.code, 60)}` : ''
+  const error = t.error ? `${code}: ${clean(t.error.message, 200)}` : ''
   return `${t.id.slice(0, 8)}  ${clean(t.skill, 40)} ${way}: ${t.state}${progress}${note}${error}`
 }
 
@@ -234,6 +264,16 @@ export function describeTask(t: TaskView, own: boolean): string[] {
       `  id ${t.id}`
     ]
   if (t.state === 'COMPLETED') return cleanLines(typeof t.output === 'string' ? t.output : JSON.stringify(t.output, undefined, 2))
-  const waits = own ? ["Not finished: 'kith up' goes on with it."] : []
-  return [taskLine(t), ...(ENDS.has(t.state) ? [] : waits), `  id ${t.id}`]
+  if (!ENDS.has(t.state))
+    return [
+      taskLine(t),
+      own ? "It goes on when 'kith up' runs." : 'It goes on without you.',
+      `  kith agent tasks ${t.id}  shows its result`,
+      `  kith agent cancel ${t.id}  takes it back`
+    ]
+  const isUngranted = t.role === 'given' && t.error?.code === 'NOT_AUTHORISED'
+  const grant = isUngranted
+    ? [`  They allow it with: kith peer grant YOUR-ID task:${clean(t.skill, 60)}    (kith id show tells yours)`]
+    : []
+  return [taskLine(t), ...grant, `  id ${t.id}`]
 }

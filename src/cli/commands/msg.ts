@@ -1,10 +1,9 @@
 /** `kith msg`: texts to people and devices. */
 import { resolve } from 'node:path'
 import { KithError } from '../../base/errors.ts'
-import type { MessageView } from '../../node/ask-types.ts'
 import type { Context, Register } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
-import { follow } from '../follow.ts'
+import { followMessage } from '../follow.ts'
 import { parseDuration } from '../format.ts'
 import { describeSent, linesOf, localTime, nameOf, wholeOf } from '../message-lines.ts'
 import { openSession } from '../session.ts'
@@ -53,8 +52,6 @@ interface SendOptions {
   readonly file?: string
 }
 
-const settled = (m: MessageView): boolean => m.state === 'delivered' || m.state === 'failed' || m.state === 'relayed'
-
 async function send(context: Context, to: string, given: string | undefined, options: SendOptions): Promise<number> {
   if (given === undefined && options.file === undefined) throw new KithError('USAGE', 'what to send? Give a text, - for stdin, or --file')
   const text = given === '-' ? await readStdinText() : (given ?? '')
@@ -63,20 +60,9 @@ async function send(context: Context, to: string, given: string | undefined, opt
   await using session = await openSession(context, { serve: false })
   const { ask } = session.client
   const sent = await ask.send({ to, text, ...file, ...(options.ttl === undefined ? {} : { ttlMs: parseDuration(options.ttl) }) }, signal)
-  const last = await follow(
-    session.client,
-    {
-      read: () => ask.message(sent.id),
-      pick: e => (e.type === 'message:changed' && e.message.id === sent.id ? e.message : undefined),
-      isOver: settled
-    },
-    signal,
-    parseDuration(options.wait)
-  )
-  // Events do not hold the text, nor when the next try is by now.
-  const now = await ask.message(last.id)
-  context.output.result(now, () => describeSent(now, session.own))
-  return now.state === 'failed' ? exitCodes.network : exitCodes.ok
+  const last = await followMessage(context, session, sent, options.wait)
+  context.output.result(last, () => describeSent(last, session.own))
+  return last.state === 'failed' ? exitCodes.network : exitCodes.ok
 }
 
 async function inbox(context: Context, options: { follow?: boolean; limit: string }): Promise<undefined> {

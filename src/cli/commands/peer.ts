@@ -104,7 +104,7 @@ async function network(context: Context): Promise<undefined> {
 const grantLine = (g: GrantView): string => `${g.to === '*' ? 'everybody' : clean(g.name ?? g.to, 120)} may ${clean(g.what, 80)}`
 
 function describePeer(p: KnownPeerView): string[] {
-  const marks = [p.connected ? 'connected' : 'away', ...(p.verified ? ['verified'] : []), ...(p.banned ? ['BANNED'] : [])]
+  const marks = [p.connected ? 'connected' : 'no session now', ...(p.verified ? ['verified'] : []), ...(p.banned ? ['BANNED'] : [])]
   const latency = p.latencyMs === undefined ? '' : `, ${p.latencyMs.toFixed(1)} ms`
   return [
     `${clean(p.name ?? `…${p.entityId.slice(-8)}`, 60)}  ${marks.join(', ')}; ${p.sentMessages} sent, ${p.receivedMessages} received${latency}`,

@@ -25,7 +25,9 @@ async function verify(context: Context, peer: string, options: { yes?: boolean; 
     `${name}: ${view.verified ? 'verified' : 'not verified yet'}`,
     `  ${view.words.join(' ')}`,
     view.verified
-      ? 'You have compared these words before.'
+      ? options.yes
+        ? 'Remembered. It is known by its key, whatever address it has.'
+        : 'You have compared these words before.'
       : `Run 'kith verify' there too. If both show the same words: kith verify ${clean(peer, 120)} --yes`
   ])
 }
