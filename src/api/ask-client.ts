@@ -39,6 +39,7 @@ export function createAskClient(call: Call): AskService {
     ask: (request, signal) => call('POST', '/v1/tasks', request, signal),
     tasks: signal => read('/v1/tasks', signal),
     task: (text, signal) => read(`/v1/tasks/${id(text)}`, signal),
+    taskOutput: (text, signal) => read(`/v1/tasks/${id(text)}/output`, signal),
     cancelTask: (text, signal) => remove(`/v1/tasks/${id(text)}`, signal)
   }
 }

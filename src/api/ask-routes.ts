@@ -108,6 +108,13 @@ export const askRoutes: readonly Route[] = [
     value: await d.client.ask.ask(c.body, c.signal)
   })),
   get('/v1/tasks/{id}', 'task', 'One task', s.taskView, async (d, { id, signal }) => ok(await d.client.ask.task(id, signal))),
+  get(
+    '/v1/tasks/{id}/output',
+    'taskOutput',
+    'Its result, fetched if it was too large for a message',
+    s.taskOutput,
+    async (d, { id, signal }) => ok(await d.client.ask.taskOutput(id, signal))
+  ),
   remove('/v1/tasks/{id}', 'cancelTask', 'Cancels a task', s.taskView, async (d, { id, signal }) =>
     ok(await d.client.ask.cancelTask(id, signal))
   )

@@ -189,6 +189,7 @@ export const taskView: z.ZodType = z.strictObject({
   finishedAt: time.optional(),
   attempts: z.number()
 })
+export const taskOutput: z.ZodType = z.strictObject({ output: z.unknown() })
 export const askRequest: z.ZodType<T.AskRequest> = z.strictObject({
   to: z.exactOptional(peer),
   skill: z.exactOptional(skill),

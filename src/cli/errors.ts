@@ -5,5 +5,6 @@ export const cliErrors = {
   NO_PHRASE: 'this home keeps no recovery phrase',
   BAD_SIZE: 'not a size or rate',
   BAD_DURATION: 'not a time',
+  BAD_NUMBER: 'not a number from 1 on',
   INTERRUPTED: 'stopped by a signal'
 } as const

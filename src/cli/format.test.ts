@@ -3,7 +3,7 @@ import test from 'node:test'
 import fc from 'fast-check'
 import blns from '../../test/vectors/strings/blns.json' with { type: 'json' }
 import { KithError } from '../base/errors.ts'
-import { clean, formatBytes, formatDuration, formatPrice, formatWei, parseSize, toJsonLine } from './format.ts'
+import { clean, formatBytes, formatDuration, formatPrice, formatWei, parseCount, parseSize, toJsonLine } from './format.ts'
 import { pad, truncate, widthOf } from './text-width.ts'
 
 test('sizes, times and money read as people write them', () => {
@@ -79,4 +79,12 @@ test('cut and padded text fits its columns', () => {
       assert.equal(widthOf(pad(s, columns)), columns)
     })
   )
+})
+
+test('a number is one, or refused', () => {
+  assert.deepEqual(
+    ['1', ' 20 ', '5000'].map(t => parseCount(t, 1000)),
+    [1, 20, 1000]
+  )
+  for (const bad of ['', '0', '-1', 'abc', '1.5', '1e3', '9'.repeat(30)]) assert.throws(() => parseCount(bad, 9), { code: 'BAD_NUMBER' })
 })

@@ -49,6 +49,12 @@ export function parseDuration(text: string): number {
   )
 }
 
+/** A whole number from 1; more than `max` is `max`. @throws BAD_NUMBER */
+export function parseCount(text: string, max: number): number {
+  if (!/^[1-9][0-9]{0,8}$/.test(text.trim())) throw new KithError('BAD_NUMBER', 'not a number from 1 on')
+  return Math.min(max, Number(text))
+}
+
 /** Lines of text that came from somebody else. */
 export const cleanLines = (text: string, maxLines = 10_000): string[] =>
   text

@@ -1,4 +1,5 @@
 /** AskService of a running node: what users type becomes entities, and what the parts say becomes views. */
+import { readFile } from 'node:fs/promises'
 import type { TaskView as OwnTask } from '../agents/types.ts'
 import { utf8 } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
@@ -12,8 +13,8 @@ import type { AskParts } from './ask-parts.node.ts'
 import type * as T from './ask-types.ts'
 import type { GroupDesk } from './group-desk.ts'
 import type { LentFiles } from './lent-files.node.ts'
-import { LENT_AFTER_DELIVERY_MS, LENT_AFTER_FETCH_MS, LENT_AFTER_TASK_MS, LENT_RESULT_MS } from './limits.ts'
-import { fetchedMessageOf, type LongTexts, longTextOf } from './long-texts.ts'
+import { LENT_AFTER_DELIVERY_MS, LENT_AFTER_FETCH_MS, LENT_AFTER_TASK_MS, LENT_RESULT_MS, MAX_LONG_TEXT_BYTES } from './limits.ts'
+import { fetchedBody, fetchedOwnerOf, type LongTexts, longTextOf } from './long-texts.ts'
 import type { SealedTexts } from './sealed-texts.node.ts'
 import type { SkillDesk } from './skill-desk.node.ts'
 
@@ -56,7 +57,7 @@ export class AskDesk implements T.AskService {
     events.on(
       'message:received',
       ({ message }) => {
-        const fetched = fetchedMessageOf(message)
+        const fetched = fetchedOwnerOf(message)
         if (fetched !== undefined) this.#isFetched(message.from, fetched)
         else if (isForPeople(message) && !longTexts.take(message)) this.show(message)
       },
@@ -111,8 +112,11 @@ export class AskDesk implements T.AskService {
     const stayMs = this.#files.isOpen(owner) ? this.lentFor(owner) : undefined
     if (stayMs !== undefined) this.#files.ended(owner, stayMs)
   }
-  #isFetched(by: EntityId, id: string): void {
-    if (this.#parts.messenger.sent(id)?.to === by) this.#files.ended(`message:${id}`, LENT_AFTER_FETCH_MS)
+  /** Whoever a message went to, or gave a task, has fetched its file. */
+  #isFetched(by: EntityId, owner: string): void {
+    const [kind = '', id = ''] = owner.split(':')
+    const whose = kind === 'message' ? this.#parts.messenger.sent(id)?.to : this.#parts.tasks.task(id)?.peer
+    if (whose === by) this.#files.ended(owner, LENT_AFTER_FETCH_MS)
   }
 
   async send({ to, text, file: path, id = newUuid(), ttlMs }: T.SendMessageRequest, signal?: AbortSignal): Promise<T.MessageView> {
@@ -309,6 +313,27 @@ export class AskDesk implements T.AskService {
     if (!whole) throw new KithError('UNKNOWN_TASK', 'there is no task with this id', {}, { hint: 'kith agent tasks lists them' })
     return this.#task(whole)
   }
+  async taskOutput(id: string, signal?: AbortSignal): Promise<{ readonly output: unknown }> {
+    const { tasks, messenger } = this.#parts
+    const { id: whole, peer, file, output } = await this.task(id)
+    if (!file) return { output }
+    const kept = this.#texts.whole(peer, whole)
+    if (kept !== undefined) return { output: parsed(kept) }
+    if (file.size > MAX_LONG_TEXT_BYTES)
+      throw new KithError('TOO_LARGE', 'the result is too large to be shown: fetch its file', {}, { hint: `kith get '${file.link}'` })
+    const path = await tasks.fetchOutput(whole, signal)
+    if (path === undefined) return { output }
+    try {
+      const text = await readFile(path)
+      // Kept as long texts are: the worker need not give it any longer.
+      this.#texts.put(peer, whole, text)
+      const body = fetchedBody(this.#self, peer, { task_id: whole })
+      messenger.send({ to: peer, type: 'agent_message', body }).catch(() => {}) // it is given for a week otherwise
+      return { output: parsed(text.toString('utf8')) }
+    } finally {
+      this.#files.dropFile(path)
+    }
+  }
   async cancelTask(id: string): Promise<T.TaskView> {
     const { id: whole } = await this.task(id)
     await this.#parts.tasks.cancel(whole)
@@ -435,7 +460,16 @@ function networkView(monitor: AskParts['monitor']): T.NetworkView {
 
 /** Messages that somebody would read; the others are acted on. */
 const FOR_PEOPLE = ['agent_message', 'network_broadcast', 'error'] as const
-const isForPeople = (m: IncomingMessage): boolean => FOR_PEOPLE.some(type => type === m.type) && fetchedMessageOf(m) === undefined
+const isForPeople = (m: IncomingMessage): boolean => FOR_PEOPLE.some(type => type === m.type) && fetchedOwnerOf(m) === undefined
+
+/** Results are JSON, but a file may be anything. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
 
 function textOf(body: IncomingMessage['body']): string | undefined {
   const content = body['content'] as { readonly type?: unknown; readonly data?: { readonly text?: unknown } } | undefined

@@ -249,6 +249,8 @@ export interface AskService {
   tasks(signal?: AbortSignal): Promise<readonly TaskView[]>
   /** @throws UNKNOWN_TASK */
   task(id: string, signal?: AbortSignal): Promise<TaskView>
+  /** The result of a task, fetched from the worker when it was too large for a message. @throws UNKNOWN_TASK, TOO_LARGE, NO_SOURCES and other codes of a download */
+  taskOutput(id: string, signal?: AbortSignal): Promise<{ readonly output: unknown }>
   /** @throws UNKNOWN_TASK */
   cancelTask(id: string, signal?: AbortSignal): Promise<TaskView>
 }

@@ -28,6 +28,7 @@ export function lazyAsk(open: () => Promise<AskService>): AskService {
     ask: async (request, s) => (await open()).ask(request, s),
     tasks: async s => (await open()).tasks(s),
     task: async (id, s) => (await open()).task(id, s),
+    taskOutput: async (id, s) => (await open()).taskOutput(id, s),
     cancelTask: async (id, s) => (await open()).cancelTask(id, s)
   }
 }

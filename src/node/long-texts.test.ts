@@ -10,7 +10,7 @@ import { silentLogger } from '../base/log.ts'
 import type { IncomingMessage, MessengerEvents, OutgoingMessage } from '../messaging/types.ts'
 import { newUuid } from '../messaging/uuid.ts'
 import { LONG_TEXT_RETRY_MS, MAX_LONG_TEXT_BYTES } from './limits.ts'
-import { fetchedMessageOf, LongTexts } from './long-texts.ts'
+import { fetchedOwnerOf, LongTexts } from './long-texts.ts'
 
 const FRIEND = 'did:key:friend'
 
@@ -72,7 +72,7 @@ test('a long text of a known peer is fetched, then shown, and its sender is told
   assert.deepEqual([rig.got.get(m.id), rig.dropped], ['all of it', ['/got']])
   const [told] = rig.sent
   assert.equal(told?.to, FRIEND)
-  assert.equal(fetchedMessageOf({ type: 'agent_message', body: told!.body }), m.id)
+  assert.equal(fetchedOwnerOf({ type: 'agent_message', body: told!.body }), `message:${m.id}`)
 })
 
 test('texts of strangers, texts that are too long, and files stay links', async () => {
@@ -118,7 +118,7 @@ test('whoever gave a file hears that the user has fetched it', async () => {
   long.fetched('kith:x')
   long.fetched('kith:x')
   assert.deepEqual(
-    rig.sent.map(s => [s.to, fetchedMessageOf({ type: 'agent_message', body: s.body })]),
-    [['did:key:stranger', m.id]]
+    rig.sent.map(s => [s.to, fetchedOwnerOf({ type: 'agent_message', body: s.body })]),
+    [['did:key:stranger', `message:${m.id}`]]
   )
 })

@@ -118,7 +118,7 @@ export class LongTexts implements AsyncDisposable {
     this.#told.add(id)
     for (const oldest of this.#told) if (this.#told.size > LONG_TEXTS_LOOKED_AT) this.#told.delete(oldest)
     const { messenger, log } = this.#deps
-    const body = { from: messenger.self, to: from, content: { type: FETCHED, data: { message_id: id } } }
+    const body = fetchedBody(messenger.self, from, { message_id: id })
     messenger
       .send({ to: from, type: 'agent_message', body })
       .catch((cause: unknown) => log.debug('not told that a file was fetched', { cause }))
@@ -140,7 +140,7 @@ const keyOf = (m: IncomingMessage): string => `${m.from} ${m.id}`
 
 interface Content {
   readonly type?: unknown
-  readonly data?: { readonly text?: unknown; readonly message_id?: unknown; readonly file?: Partial<TaskFile> }
+  readonly data?: { readonly text?: unknown; readonly message_id?: unknown; readonly task_id?: unknown; readonly file?: Partial<TaskFile> }
 }
 const contentOf = (body: JsonObject): Content => (body['content'] ?? {}) as Content
 
@@ -156,8 +156,20 @@ export function longTextOf(body: JsonObject): TaskFile | undefined {
   return type === 'text' && data?.text === undefined ? fileOf(body) : undefined
 }
 
-/** The id of our message whose file the other side has fetched; undefined: the message says something else. */
-export function fetchedMessageOf({ type, body }: Pick<IncomingMessage, 'type' | 'body'>): string | undefined {
+/** What the other side has fetched the file of, as LentFiles calls owners; undefined: the message says something else. */
+export function fetchedOwnerOf({ type, body }: Pick<IncomingMessage, 'type' | 'body'>): string | undefined {
   const { type: kind, data } = contentOf(body)
-  return type === 'agent_message' && kind === FETCHED && typeof data?.message_id === 'string' ? data.message_id : undefined
+  if (type !== 'agent_message' || kind !== FETCHED) return undefined
+  return typeof data?.task_id === 'string' ? `received:${data.task_id}` : `message:${String(data?.message_id)}`
 }
+
+/** The body that says so. @param of the message or task of the other side whose file was fetched */
+export const fetchedBody = (
+  from: EntityId,
+  to: EntityId,
+  of: { readonly message_id: string } | { readonly task_id: string }
+): JsonObject => ({
+  from,
+  to,
+  content: { type: FETCHED, data: { ...of } }
+})

@@ -86,7 +86,8 @@ const task = JSON.parse(readFileSync(0, 'utf8'))
 process.stderr.write('progress: 0.5 half\\n')
 if (task.description === 'fail') { process.stderr.write('it broke\\n'); process.exit(3) }
 const files = (task.files ?? []).map(f => readFileSync(f, 'utf8'))
-process.stdout.write(JSON.stringify({ said: task.description, input: task.input ?? null, files }))
+if (task.description === 'long') process.stdout.write('z'.repeat(600_000))
+else process.stdout.write(JSON.stringify({ said: task.description, input: task.input ?? null, files }))
 `
   )
   const a = await lab.ready('a', 'up')
@@ -103,6 +104,10 @@ process.stdout.write(JSON.stringify({ said: task.description, input: task.input 
     .last as unknown as TaskView
   assert.equal(done.state, 'COMPLETED')
   assert.deepEqual(done.output, { said: 'hello', input: { n: 1 }, files: [readFileSync(file, 'utf8')] })
+  // Too long for a message: it comes as a file, is fetched, and stays when it is not given any more.
+  const long = ok(await lab.client('a', 'agent', 'ask', ready.peerId, '--skill', 'echo', 'long')).last as unknown as TaskView
+  assert.equal((long.output as string).length, 600_000)
+  assert.equal(((await lab.api('a').ask.taskOutput(long.id)).output as string).length, 600_000)
   // Only the skill is named: found by asking the network.
   const found = ok(await lab.client('a', 'agent', 'ask', '--skill', 'echo', 'anybody')).last as unknown as TaskView
   assert.deepEqual((found.output as { said: string }).said, 'anybody')
@@ -111,7 +116,7 @@ process.stdout.write(JSON.stringify({ said: task.description, input: task.input 
   assert.deepEqual([failed.state, broke.code === 0], ['FAILED', false])
   assert.match(failed.error?.message ?? '', /it broke/)
   const listed = (await lab.api('a').ask.tasks()).map(x => x.state).sort()
-  assert.deepEqual(listed, ['COMPLETED', 'COMPLETED', 'FAILED', 'REFUSED'])
+  assert.deepEqual(listed, ['COMPLETED', 'COMPLETED', 'COMPLETED', 'FAILED', 'REFUSED'])
 }
 
 async function groups(t: TestContext): Promise<void> {

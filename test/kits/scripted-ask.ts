@@ -89,6 +89,7 @@ export function scriptedAsk(changed: (name: string) => void): T.AskService {
     ask: () => change('ask', taskView),
     tasks: async () => [taskView],
     task: async () => taskView,
+    taskOutput: async () => ({ output: { said: 'x' } }),
     cancelTask: () => change('cancelTask', taskView)
   }
 }

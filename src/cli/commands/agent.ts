@@ -1,12 +1,13 @@
 /** `kith agent`: programs that work for peers, and tasks for others. */
 import { resolve } from 'node:path'
-import { KithError } from '../../base/errors.ts'
+import type { NodeClient } from '../../api/node-client.ts'
+import { KithError, textOf } from '../../base/errors.ts'
 import type { AgentMessageView, AskRequest, SkillView, TaskView } from '../../node/ask-types.ts'
 import { collect } from '../arguments.ts'
 import type { Context, Register } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { follow } from '../follow.ts'
-import { clean, cleanLines, formatBytes, parseDuration } from '../format.ts'
+import { clean, cleanLines, formatBytes, parseCount, parseDuration } from '../format.ts'
 import { openSession, readyOf } from '../session.ts'
 import { readStdinText } from '../terminal-input.ts'
 
@@ -153,9 +154,21 @@ async function ask(context: Context, words: string[], options: AskOptions): Prom
     context.lifetime.signal,
     parseDuration(options.wait)
   )
-  context.output.result(last, () => describeTask(last, session.own))
+  const whole = await withOutput(context, client, last)
+  context.output.result(whole, () => describeTask(whole, session.own))
   if (context.lifetime.signal.aborted && !ENDS.has(last.state)) return exitCodes.interrupted
   return last.state === 'COMPLETED' || (options.detach === true && !ENDS.has(last.state)) ? exitCodes.ok : exitCodes.failed
+}
+
+/** With a result that was too large for a message, if it can be had now. */
+async function withOutput({ output, lifetime }: Context, client: NodeClient, task: TaskView): Promise<TaskView> {
+  if (task.state !== 'COMPLETED' || task.role !== 'given' || !task.file) return task
+  try {
+    return { ...task, ...(await client.ask.taskOutput(task.id, lifetime.signal)) }
+  } catch (error) {
+    output.note(`kith: its result was not fetched: ${clean(textOf(error), 200)}`)
+    return task
+  }
 }
 
 /** @throws USAGE */
@@ -193,7 +206,7 @@ function parseInput(text: string, what = '--input'): unknown {
 async function tasks(context: Context, id: string | undefined): Promise<undefined> {
   await using session = await openSession(context, { serve: false })
   if (id !== undefined) {
-    const view = await session.client.ask.task(id, context.lifetime.signal)
+    const view = await withOutput(context, session.client, await session.client.ask.task(id, context.lifetime.signal))
     context.output.result(view, () => describeTask(view, session.own))
     return
   }
@@ -241,7 +254,7 @@ async function cancel(context: Context, id: string): Promise<undefined> {
   context.output.result(view, () => [...(view === before ? ['It was over already:'] : []), taskLine(view)])
 }
 
-const countOf = (text: string): number => Math.min(256, Math.max(1, Number.parseInt(text, 10) || 1))
+const countOf = (text: string): number => parseCount(text, 256)
 
 /** One line: what, who, how far. */
 export function taskLine(t: TaskView): string {

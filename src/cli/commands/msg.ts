@@ -4,7 +4,7 @@ import { KithError } from '../../base/errors.ts'
 import type { Context, Register } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { followMessage } from '../follow.ts'
-import { parseDuration } from '../format.ts'
+import { parseCount, parseDuration } from '../format.ts'
 import { describeSent, linesOf, localTime, nameOf, wholeOf } from '../message-lines.ts'
 import { openSession } from '../session.ts'
 import { readStdinText } from '../terminal-input.ts'
@@ -101,4 +101,4 @@ async function cancel(context: Context, id: string): Promise<undefined> {
   context.output.result(m, () => [`Taken back: the message to ${nameOf(m)} of ${localTime(m.createdAt)}.`])
 }
 
-const limitOf = (text: string): number => Math.min(1000, Math.max(1, Number.parseInt(text, 10) || 50))
+const limitOf = (text: string): number => parseCount(text, 1000)
