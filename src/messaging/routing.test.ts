@@ -92,7 +92,7 @@ test('without a way the sender is told, with the reason', async t => {
   await meet(net, closed, c)
   assert.deepEqual(await send(a, b, 'x'), { outcome: 'no-route', hops: 0, code: 'NO_PREKEY' })
   assert.equal((await send(a, c, 'x')).code, 'NOT_AUTHORISED')
-  assert.equal(await a.routing.carry(c.self.entityId, utf8('x'), AbortSignal.timeout(5000)), false)
+  assert.equal(await a.routing.carry(c.self.entityId, utf8('x'), AbortSignal.timeout(5000)), 'NOT_AUTHORISED')
   assert.equal((await within(30_000, 'nobody', a.routing.send((await someone()).entityId, utf8('x')))).code, 'UNKNOWN_PEER')
   await assert.rejects(a.routing.carry(c.self.entityId, utf8('x'), AbortSignal.abort()))
 })
