@@ -13,7 +13,7 @@ import { GroupCommit } from './group-commit.node.ts'
 import { KEEP_SENT_MS, MAX_FINISHED, MAX_INBOX, MAX_INBOX_BYTES, MAX_SENT_BYTES, REMEMBER_IDS_MS } from './limits.ts'
 import { NONCE_SCHEMA, SqliteNonces } from './nonces.node.ts'
 import { LANES, laneOf } from './priorities.ts'
-import type { MessageStore, NewOutgoing, OutboxRow, ReceivedRow, WaitingMessage, WaitingTotal } from './store.ts'
+import type { InboxQuery, MessageStore, NewOutgoing, OutboxRow, ReceivedRow, WaitingMessage, WaitingTotal } from './store.ts'
 import type { DeliveryState, EntityId, IncomingMessage, SentMessage } from './types.ts'
 
 const SCHEMA = `
@@ -135,6 +135,7 @@ export class SqliteMessageStore implements MessageStore {
   #isClosed = false
   /** Content that is kept of what has ended: at least so much. */
   #sentBytes = 0
+  #sentFrom = 0
   /** Rows are numbered here, so that nobody has to ask for the number of a new one. */
   #outSeq: number
   #inSeq: number
@@ -176,31 +177,38 @@ export class SqliteMessageStore implements MessageStore {
 
   setState(seq: number, state: DeliveryState, changedAt: number, attempts: number, reason: SentMessage['reason']): boolean {
     const number = STATES.indexOf(state)
-    const { changes } = this.#db.run(
-      `UPDATE outbox SET state = ?, changed = ?, attempts = ?, code = ?, reason = ?, body = iif(? AND type <> '${KEPT_TYPE}', NULL, body) WHERE seq = ? AND state < ${FIRST_ENDED}`,
-      ...[number, changedAt, attempts, reason?.code ?? null, reason?.message ?? null, number >= FIRST_ENDED ? 1 : 0, seq]
+    // Texts can be looked at after their end, but for those that were taken back, and in bounds.
+    const drop = number < FIRST_ENDED ? 'nothing' : reason?.code === 'CANCELLED' ? 'all' : 'others'
+    const row = this.#db.get<{ n: number | null }>(
+      `UPDATE outbox SET state = ?1, changed = ?2, attempts = ?3, code = ?4, reason = ?5,
+         body = iif(?6 = 'all' OR (?6 = 'others' AND type <> '${KEPT_TYPE}'), NULL, body)
+       WHERE seq = ?7 AND state < ${FIRST_ENDED} RETURNING length(body) AS n`,
+      ...[number, changedAt, attempts, reason?.code ?? null, reason?.message ?? null, drop, seq]
     )
-    if (changes > 0 && number >= FIRST_ENDED) this.#keepSent(seq, reason?.code)
-    return changes > 0
-  }
-  /** Texts can be looked at after their end, but for those that were taken back, and in bounds. */
-  #keepSent(seq: number, code: string | undefined): void {
-    if (code === 'CANCELLED') this.#db.run('UPDATE outbox SET body = NULL WHERE seq = ?', seq)
-    else this.#sentBytes += this.#db.get<{ n: number | null }>('SELECT length(body) AS n FROM outbox WHERE seq = ?', seq)?.n ?? 0
+    if (!row) return false
+    if (number >= FIRST_ENDED) this.#sentBytes += row.n ?? 0
     if (this.#sentBytes > this.#maxSentBytes * SENT_SLACK) this.#dropSent()
+    return true
   }
+  /** The oldest lose their content. Those below `#sentFrom` have none, but for what ended late, which the next prune finds. */
   #dropSent(): void {
     const kept = `FROM outbox WHERE state >= ${FIRST_ENDED} AND body IS NOT NULL`
-    this.#sentBytes = this.#db.get<{ n: number | null }>(`SELECT sum(length(body)) AS n ${kept}`)?.n ?? 0
     while (this.#sentBytes > this.#maxSentBytes) {
-      const oldest = this.#db.all<{ seq: number; n: number }>(`SELECT seq, length(body) AS n ${kept} ORDER BY seq LIMIT ?`, PRUNE_ROWS)
-      if (oldest.length === 0) return
+      const sql = `SELECT seq, length(body) AS n ${kept} AND seq > ? ORDER BY seq LIMIT ?`
+      const oldest = this.#db.all<{ seq: number; n: number }>(sql, this.#sentFrom, PRUNE_ROWS)
+      if (oldest.length === 0) return this.#countSent()
       for (const { seq, n } of oldest) {
         if (this.#sentBytes <= this.#maxSentBytes) return
         this.#db.run('UPDATE outbox SET body = NULL WHERE seq = ?', seq)
         this.#sentBytes -= n
+        this.#sentFrom = seq
       }
     }
+  }
+  #countSent(): void {
+    const sql = `SELECT sum(length(body)) AS n FROM outbox WHERE state >= ${FIRST_ENDED} AND body IS NOT NULL`
+    this.#sentBytes = this.#db.get<{ n: number | null }>(sql)?.n ?? 0
+    this.#sentFrom = 0
   }
   sentBody(id: string): JsonObject | undefined {
     const key = uuidToBytes(id)
@@ -266,13 +274,11 @@ export class SqliteMessageStore implements MessageStore {
     const row = this.#db.get<InRow>(`${IN} WHERE i.id = ? AND body IS NOT NULL ORDER BY seq DESC LIMIT 1`, uuidToBytes(id))
     return row && this.#received(row)
   }
-  inbox({ limit, type, from }: { readonly limit: number; readonly type?: MessageType; readonly from?: EntityId }): IncomingMessage[] {
-    return this.#db
-      .all<InRow>(
-        `${IN} WHERE body IS NOT NULL AND (?1 IS NULL OR type = ?1) AND (?2 IS NULL OR did = ?2) ORDER BY seq DESC LIMIT ?3`,
-        ...[type ?? null, from ?? null, limit]
-      )
-      .map(r => this.#received(r))
+  inbox({ limit, type, types = type === undefined ? [] : [type], from, maxBytes }: InboxQuery): IncomingMessage[] {
+    const isType = types.length === 0 ? '' : `AND type IN (${types.map(() => '?').join(', ')})`
+    const sql = `${IN} WHERE body IS NOT NULL ${isType} AND (did = ? OR ? IS NULL) AND length(body) <= ? ORDER BY seq DESC LIMIT ?`
+    const max = maxBytes === undefined ? Number.MAX_SAFE_INTEGER : maxBytes
+    return this.#db.all<InRow>(sql, ...types, from ?? null, from ?? null, max, limit).map(r => this.#received(r))
   }
 
   hasReceived(from: EntityId, id: string): boolean {
@@ -295,6 +301,7 @@ export class SqliteMessageStore implements MessageStore {
       `UPDATE outbox SET body = NULL WHERE seq IN (SELECT seq FROM outbox WHERE state >= ${FIRST_ENDED} AND changed < ? AND body IS NOT NULL LIMIT ?)`,
       ...[now - KEEP_SENT_MS, PRUNE_ROWS]
     )
+    this.#countSent()
     this.#dropSent()
     this.#db.run(
       `DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE seq <= ? AND state >= ${FIRST_ENDED} LIMIT ?)`,

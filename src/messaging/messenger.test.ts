@@ -212,6 +212,22 @@ test('a message to somebody who is away says since when, when it is tried again,
   assert.match(reason!.message, /^they cannot be reached, and no key is known/)
 })
 
+test('while a circuit is open the reason stays the one of before, and the next try is when it closes', async () => {
+  using folder = tempFolder()
+  const clock = new FakeClock()
+  let code = 'PEER_UNREACHABLE'
+  const opener = { open: () => Promise.reject(new KithError(code, 'no', { retryAfterMs: 60_000 })) }
+  await using alice = await new MemoryNetwork(clock).open(folder.path, 'alice', { opener })
+  const { id } = await alice.messenger.send({ to: 'did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK', ...hello })
+  await eventually('tried', () => alice.messenger.sent(id)?.reason !== undefined)
+  code = 'CIRCUIT_OPEN'
+  const first = alice.messenger.sent(id)!.retry!.at
+  await clock.advance(5_000)
+  await eventually('tried again', () => alice.messenger.sent(id)!.retry!.at > first)
+  const { reason, retry } = alice.messenger.sent(id)!
+  assert.deepEqual([reason?.code, retry!.at >= clock.now() + 55_000], ['PEER_UNREACHABLE', true])
+})
+
 test('what is not delivered in its time has failed, and the sender is told', async () => {
   using folder = tempFolder()
   const net = new MemoryNetwork()

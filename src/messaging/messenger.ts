@@ -20,7 +20,7 @@ import type { LinkOpener, MessageLink, SealedCarrier } from './link.ts'
 import { Outbox } from './outbox.ts'
 import type { PeerStats } from './peer-figures.ts'
 import { type ReceiveContext, Singles } from './singles.ts'
-import type { MessageStore, ReceivedRow } from './store.ts'
+import type { InboxQuery, MessageStore, ReceivedRow } from './store.ts'
 import type { EntityId, IncomingMessage, MessageHandler, Messenger, MessengerEvents, OutgoingMessage, SentMessage } from './types.ts'
 import { newUuid } from './uuid.ts'
 
@@ -118,7 +118,7 @@ export class OpenMessenger implements Messenger {
   outbox(limit = 100, type?: MessageType): SentMessage[] {
     return this.#outbox.list(limit, type)
   }
-  inbox(options: { readonly limit?: number; readonly type?: MessageType; readonly from?: EntityId } = {}): IncomingMessage[] {
+  inbox(options: Partial<InboxQuery> = {}): IncomingMessage[] {
     return this.#deps.store.inbox({ limit: 100, ...options })
   }
   /** One that was received, if its content is still kept. */

@@ -51,6 +51,17 @@ export interface ReceivedRow extends IncomingMessage {
   readonly seq: number
 }
 
+/** Which received messages. */
+export interface InboxQuery {
+  readonly limit: number
+  readonly type?: MessageType
+  /** Any of these, instead of `type`. */
+  readonly types?: readonly MessageType[]
+  readonly from?: EntityId
+  /** Only those whose body takes no more at rest. */
+  readonly maxBytes?: number
+}
+
 export interface MessageStore extends Disposable {
   /**
    * Runs `work` in the next transaction, with what others gave; resolves when all of that is durable. `work` must be synchronous.
@@ -81,7 +92,7 @@ export interface MessageStore extends Disposable {
   undone(type: MessageType, after: number, limit: number): ReceivedRow[]
   /** One that was received, by its sender's id; the newest, if several senders chose the same. */
   received(id: string): IncomingMessage | undefined
-  inbox(options: { readonly limit: number; readonly type?: MessageType; readonly from?: EntityId }): IncomingMessage[]
+  inbox(query: InboxQuery): IncomingMessage[]
 
   /** Whether this message was received before. */
   hasReceived(from: EntityId, id: string): boolean

@@ -13,7 +13,14 @@ import type { AskParts } from './ask-parts.node.ts'
 import type * as T from './ask-types.ts'
 import type { GroupDesk } from './group-desk.ts'
 import type { LentFiles } from './lent-files.node.ts'
-import { LENT_AFTER_DELIVERY_MS, LENT_AFTER_FETCH_MS, LENT_AFTER_TASK_MS, LENT_RESULT_MS, MAX_LONG_TEXT_BYTES } from './limits.ts'
+import {
+  LENT_AFTER_DELIVERY_MS,
+  LENT_AFTER_FETCH_MS,
+  LENT_AFTER_TASK_MS,
+  LENT_RESULT_MS,
+  LISTED_TEXT_CHARS,
+  MAX_LONG_TEXT_BYTES
+} from './limits.ts'
 import { fetchedBody, fetchedOwnerOf, type LongTexts, longTextOf } from './long-texts.ts'
 import type { SealedTexts } from './sealed-texts.node.ts'
 import type { SkillDesk } from './skill-desk.node.ts'
@@ -160,12 +167,10 @@ export class AskDesk implements T.AskService {
       direction === 'out'
         ? []
         : [
-            ...FOR_PEOPLE.flatMap(type =>
-              messenger
-                .inbox({ limit, type })
-                .filter(isForPeople)
-                .map(m => this.#received(m))
-            ),
+            ...messenger
+              .inbox({ limit, types: FOR_PEOPLE })
+              .filter(isForPeople)
+              .map(m => this.#received(m)),
             ...this.#groups.texts(limit, 'in')
           ]
     const sent =
@@ -181,7 +186,7 @@ export class AskDesk implements T.AskService {
   async message(id: string): Promise<T.MessageView> {
     const { messenger } = this.#parts
     const sent = messenger.sent(id)
-    if (sent) return this.#sent(sent, messenger.sentBody(id))
+    if (sent) return this.#sent(sent, messenger.sentBody(id), true)
     const received = messenger.received(id)
     const found = received ? this.#received(received, true) : this.#groups.text(id)
     if (!found) throw unknownMessage('no message has this id')
@@ -350,15 +355,16 @@ export class AskDesk implements T.AskService {
 
   #received(m: IncomingMessage, isWhole = false): T.MessageView {
     const long = longTextOf(m.body) && this.#longText(m, isWhole)
+    const shown = shownOf(m.body, isWhole)
     return {
       id: m.id,
       direction: 'in',
       peer: m.from,
       peerName: this.#parts.directory.nameOf(m.from),
       type: m.type,
-      text: long ? long.text : textOf(m.body),
-      textBytes: long?.bytes,
-      body: m.body as Record<string, unknown>,
+      text: long ? long.text : shown.text,
+      textBytes: long ? long.bytes : shown.textBytes,
+      body: shown.body as Record<string, unknown>,
       file: long ? undefined : fileOf(m.body),
       state: 'received',
       reason: undefined,
@@ -379,15 +385,17 @@ export class AskDesk implements T.AskService {
       return undefined // damaged: its link is shown, as if it had not been fetched
     }
   }
-  #sent(m: SentMessage, body: IncomingMessage['body'] = {}): T.MessageView {
+  #sent(m: SentMessage, body: IncomingMessage['body'] = {}, isWhole = false): T.MessageView {
+    const shown = shownOf(body, isWhole)
     return {
       id: m.id,
       direction: 'out',
       peer: m.to,
       peerName: this.#parts.directory.nameOf(m.to),
       type: m.type,
-      text: textOf(body),
-      body: body as Record<string, unknown>,
+      text: shown.text,
+      textBytes: shown.textBytes,
+      body: shown.body as Record<string, unknown>,
       file: fileOf(body),
       state: m.state,
       reason: m.reason,
@@ -469,6 +477,13 @@ function parsed(text: string): unknown {
   } catch {
     return text
   }
+}
+
+/** A text and its body; not whole: at most the beginning of a long one, so that a list of them stays small. */
+function shownOf(body: IncomingMessage['body'], isWhole: boolean): Pick<T.MessageView, 'text' | 'textBytes'> & { readonly body: object } {
+  const text = textOf(body)
+  if (isWhole || text === undefined || text.length <= LISTED_TEXT_CHARS) return { text, textBytes: undefined, body }
+  return { text: text.slice(0, LISTED_TEXT_CHARS).toWellFormed(), textBytes: utf8(text).length, body: {} }
 }
 
 function textOf(body: IncomingMessage['body']): string | undefined {

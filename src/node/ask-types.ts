@@ -14,7 +14,7 @@ export interface MessageView {
   readonly type: string
   /** What it says, if it is text; else undefined. Of one's own: for 30 days after its end, unless it was taken back; not in events. */
   readonly text: string | undefined
-  /** Bytes of the whole text, when `text` is only its beginning: a long one, in a list. */
+  /** Bytes of the whole text, when `text` is only its beginning: above 64 KiB, in lists and events. Then `body` is empty. */
   readonly textBytes?: number | undefined
   readonly body: Record<string, unknown>
   /** A file that came with it, or is its text: to be fetched by its link, which holds the key. */

@@ -12,6 +12,10 @@ export const MAX_LONG_TEXTS_BYTES_PER_PEER: number = 128 * 1024 * 1024
 export const MAX_LONG_TEXTS_BYTES: number = 512 * 1024 * 1024
 /** Received messages that are looked through for long texts that are still to be fetched, and how often they are tried again. */
 export const LONG_TEXTS_LOOKED_AT = 500
+/** A message that is only a link to its text is not longer than this. */
+export const MAX_LINK_MESSAGE_BYTES: number = 16 * 1024
+/** Characters of a text in a list and in events; the message alone has all. */
+export const LISTED_TEXT_CHARS: number = 64 * 1024
 export const LONG_TEXT_RETRY_MS: number = 5 * 60_000
 /** How long such a text is tried for. */
 export const LONG_TEXT_TRIED_MS: number = 7 * 24 * 60 * 60_000

@@ -9,7 +9,14 @@ import type { Logger } from '../base/log.ts'
 import type { OpenMessenger } from '../messaging/messenger.ts'
 import type { EntityId, IncomingMessage } from '../messaging/types.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
-import { LONG_TEXT_RETRY_MS, LONG_TEXT_TRIED_MS, LONG_TEXTS_AT_ONCE, LONG_TEXTS_LOOKED_AT, MAX_LONG_TEXT_BYTES } from './limits.ts'
+import {
+  LONG_TEXT_RETRY_MS,
+  LONG_TEXT_TRIED_MS,
+  LONG_TEXTS_AT_ONCE,
+  LONG_TEXTS_LOOKED_AT,
+  MAX_LINK_MESSAGE_BYTES,
+  MAX_LONG_TEXT_BYTES
+} from './limits.ts'
 
 export interface LongTextsDeps {
   readonly clock: Clock
@@ -45,7 +52,7 @@ export class LongTexts implements AsyncDisposable {
   /** Goes on with what an earlier run did not get. */
   start(): void {
     const { messenger } = this.#deps
-    for (const m of messenger.inbox({ limit: LONG_TEXTS_LOOKED_AT, type: 'agent_message' })) if (this.#wants(m)) this.#want(m, true)
+    for (const m of this.#recent()) if (this.#wants(m)) this.#want(m, true)
     messenger.events.on('peer:connected', ({ entityId }) => this.#fetchAll(entityId), this.#closing.signal)
     this.#tending = this.#tend()
   }
@@ -60,7 +67,7 @@ export class LongTexts implements AsyncDisposable {
   /** The user has fetched a file: whoever sent it need not give it any longer. */
   fetched(link: string): void {
     if ([...this.#wanted.values()].some(w => linkOf(w.message.body) === link)) return
-    const found = this.#deps.messenger.inbox({ limit: LONG_TEXTS_LOOKED_AT, type: 'agent_message' }).find(m => linkOf(m.body) === link)
+    const found = this.#recent().find(m => linkOf(m.body) === link)
     if (found && !this.#told.has(found.id)) this.#tellFetched(found)
   }
 
@@ -70,6 +77,10 @@ export class LongTexts implements AsyncDisposable {
     await Promise.all(this.#running.values())
   }
 
+  /** Messages that may name a file. */
+  #recent(): IncomingMessage[] {
+    return this.#deps.messenger.inbox({ limit: LONG_TEXTS_LOOKED_AT, type: 'agent_message', maxBytes: MAX_LINK_MESSAGE_BYTES })
+  }
   #wants(m: IncomingMessage): boolean {
     const { clock, texts, isKnown } = this.#deps
     const file = longTextOf(m.body)
