@@ -64,7 +64,13 @@ export function sweepRuns(folder: string): void {
       // it has just ended
     }
   }
-  for (const name of stale) rmSync(join(folder, name), { recursive: true, force: true, maxRetries: 3 })
+  for (const name of stale) {
+    try {
+      rmSync(join(folder, name), { recursive: true, force: true, maxRetries: 3 })
+    } catch {
+      // a file that this user may not remove must not keep the node from starting
+    }
+  }
 }
 
 function runningProcesses(): number[] {

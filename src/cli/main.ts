@@ -16,6 +16,9 @@ if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
   setFlagsFromString('--semi-space-growth-factor=1')
   const { run } = await import('./run.ts')
   process.exitCode = await run(args)
+  // What a slow reader has not taken yet must not be cut: a long result or text.
+  for (const stream of [process.stdout, process.stderr])
+    if (stream.writableLength > 0) await new Promise<void>(resolve => stream.write('', () => resolve()))
   // Everything is closed by now. libp2p leaves a timer of a second behind, which must not keep a script waiting.
   setTimeout(() => process.exit(), 20).unref()
 }

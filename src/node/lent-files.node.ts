@@ -18,6 +18,9 @@ import type { KithNode } from './types.ts'
 const SCHEMA = `CREATE TABLE lent (file TEXT NOT NULL, owner TEXT NOT NULL, until INTEGER, PRIMARY KEY (file, owner)) WITHOUT ROWID;
 CREATE INDEX lent_owner ON lent (owner)`
 
+/** An owner of a file that has not ended. */
+const OPEN = 'SELECT 1 FROM lent WHERE file = ? AND until IS NULL'
+
 export interface LentFilesDeps {
   readonly clock: Clock
   readonly log: Logger
@@ -34,7 +37,9 @@ export class LentFiles implements TaskFiles, AsyncDisposable {
   /** Shared and not given to an owner yet, since when (monotonic). */
   readonly #unclaimed = new Map<string, number>()
   readonly #closing = new AbortController()
+  #putting = 0
   #tending: Promise<void> | undefined
+  #looking: Promise<void> = Promise.resolve()
 
   /** @throws STORE_ codes */
   constructor(deps: LentFilesDeps, path: string) {
@@ -53,9 +58,15 @@ export class LentFiles implements TaskFiles, AsyncDisposable {
   }
 
   async putFile(content: FileContent, signal?: AbortSignal): Promise<TaskFile> {
-    const file = await this.#deps.files.putFile(content, signal)
-    this.#unclaimed.set(idOf(file), this.#deps.clock.monotonic())
-    return file
+    // The same file again is the same share: it must not be taken back meanwhile.
+    this.#putting++
+    try {
+      const file = await this.#deps.files.putFile(content, signal)
+      this.#unclaimed.set(idOf(file), this.#deps.clock.monotonic())
+      return file
+    } finally {
+      this.#putting--
+    }
   }
   getFile(file: TaskFile, signal?: AbortSignal, from?: EntityId): Promise<string> {
     return this.#deps.files.getFile(file, signal, from)
@@ -80,7 +91,7 @@ export class LentFiles implements TaskFiles, AsyncDisposable {
     const until = this.#deps.clock.now() + stayMs
     this.#open.delete(owner)
     this.#db.run('UPDATE lent SET until = min(coalesce(until, ?1), ?1) WHERE owner = ?2', until, owner)
-    if (stayMs <= 0) void this.#takeBack()
+    if (stayMs <= 0) this.#look()
   }
   /** Whether `ended` would change something: it costs nothing. */
   isOpen(owner: string): boolean {
@@ -90,19 +101,32 @@ export class LentFiles implements TaskFiles, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort()
     await this.#tending
+    await this.#looking
     this.#db[Symbol.dispose]()
   }
 
+  /** Takes back what is over, one after the other; a failure, as of a full disk, is made up for by the next look. */
+  #look(): Promise<void> {
+    this.#looking = this.#looking
+      .then(() => this.#takeBack())
+      .catch((cause: unknown) => this.#deps.log.warn('files of messages and tasks are still shared', { code: codeOf(cause), cause }))
+    return this.#looking
+  }
+
   async #tend(): Promise<void> {
-    const { clock, node } = this.#deps
+    const { clock } = this.#deps
+    await this.#takeBackUnknown().catch((cause: unknown) => this.#deps.log.warn('shares were not looked through', { cause }))
+    while (!this.#closing.signal.aborted) {
+      await this.#look()
+      await clock.sleep(LENT_LOOK_MS, this.#closing.signal).catch(() => {})
+    }
+  }
+  async #takeBackUnknown(): Promise<void> {
+    const { node } = this.#deps
     // Lent, and nobody's: the process ended in between.
     for (const { fileId, lent } of node().shares()) {
       const isKnown = this.#unclaimed.has(fileId) || this.#db.get('SELECT 1 FROM lent WHERE file = ?', fileId)
       if (lent && !isKnown) await this.#unshare(fileId)
-    }
-    while (!this.#closing.signal.aborted) {
-      await this.#takeBack()
-      await clock.sleep(LENT_LOOK_MS, this.#closing.signal).catch(() => {})
     }
   }
 
@@ -124,6 +148,7 @@ export class LentFiles implements TaskFiles, AsyncDisposable {
   /** @returns whether it is not shared any more */
   async #unshare(fileId: string): Promise<boolean> {
     const { node, log } = this.#deps
+    if (this.#putting > 0 || this.#unclaimed.has(fileId) || this.#db.get(OPEN, fileId) !== undefined) return false
     if (
       !node()
         .shares()

@@ -19,7 +19,7 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-test('a program does not outlive its node, which is killed; the next one removes the rest', { timeout: 120_000 }, async t => {
+test('TA6: a program does not outlive its node, which is killed; the next one removes the rest', { timeout: 120_000 }, async t => {
   if (process.platform !== 'linux') return t.skip('it looks into /proc')
   const lab = new Lab(t)
   const pids = join(lab.folder, 'pids')
