@@ -71,6 +71,7 @@ async function inbox(context: Context, options: { follow?: boolean; limit: strin
   const { signal } = context.lifetime
   const events = options.follow ? await client.events({}, signal) : undefined
   const messages = [...(await client.ask.messages({ direction: 'in', limit: limitOf(options.limit) }, signal))].reverse()
+  if (events) context.output.note('Waiting for messages; Ctrl-C ends that.')
   if (events) for (const m of messages) context.output.result(m, () => linesOf(m))
   else context.output.result(messages, () => (messages.length === 0 ? ['No messages.'] : messages.flatMap(m => linesOf(m))))
   if (!events) return

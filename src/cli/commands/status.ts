@@ -56,7 +56,7 @@ function downloadLine(d: DownloadView): string {
 }
 
 const shareLine = (s: ShareView): string =>
-  `${pad(clean(s.name, 200), 32)} ${pad(s.state, 9)} ${pad(formatBytes(s.size), 9, 'left')}, sent ${formatBytes(s.uploadedBytes)}, ${formatPrice(s.pricePerMb)}  ${s.fileId.slice(0, 16)}`
+  `${pad(clean(s.name, 200), 32)} ${pad(s.state, 9)} ${pad(formatBytes(s.size), 9, 'left')}, sent ${formatBytes(s.uploadedBytes)}, ${formatPrice(s.pricePerMb)}  ${s.fileId.slice(0, 16)}${s.lent ? '  (for a message or task)' : ''}`
 
 /** What the wallet holds, owes and earned. */
 export function moneyLines(w: WalletView): string[] {
