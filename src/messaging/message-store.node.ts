@@ -196,7 +196,10 @@ export class SqliteMessageStore implements MessageStore {
     while (this.#sentBytes > this.#maxSentBytes) {
       const sql = `SELECT seq, length(body) AS n ${kept} AND seq > ? ORDER BY seq LIMIT ?`
       const oldest = this.#db.all<{ seq: number; n: number }>(sql, this.#sentFrom, PRUNE_ROWS)
-      if (oldest.length === 0) return this.#countSent()
+      if (oldest.length === 0) {
+        this.#countSent()
+        return
+      }
       for (const { seq, n } of oldest) {
         if (this.#sentBytes <= this.#maxSentBytes) return
         this.#db.run('UPDATE outbox SET body = NULL WHERE seq = ?', seq)

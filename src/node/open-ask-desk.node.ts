@@ -12,6 +12,7 @@ import { LentFiles } from './lent-files.node.ts'
 import { LongTexts } from './long-texts.ts'
 import { openAsk } from './open-ask.node.ts'
 import { mayBeDialledFor } from './peer-scope.ts'
+import { isChosen } from './peer-standing.ts'
 import { SealedTexts } from './sealed-texts.node.ts'
 import { SkillDesk } from './skill-desk.node.ts'
 import { type MayDial, NodeTaskFiles } from './task-files.node.ts'
@@ -44,7 +45,15 @@ export async function openAskDesk(deps: Omit<AskDeps, 'files'>, node: () => Kith
   const texts = new SealedTexts(join(config.folders.data, 'texts'), await deps.identity.storageKey('texts'))
   const longTexts: LongTexts = stack.use(
     new LongTexts({
-      ...{ clock: systemClock, log, messenger, files, texts, read: readFile, isKnown: id => isKnown(parts.book, id) },
+      ...{
+        clock: systemClock,
+        log,
+        messenger,
+        files,
+        texts,
+        read: readFile,
+        isKnown: id => isChosen(parts.book, id) && !parts.book.scores.isBanned({ entityId: id })
+      },
       show: message => desk.show(message)
     })
   )
@@ -56,11 +65,4 @@ export async function openAskDesk(deps: Omit<AskDeps, 'files'>, node: () => Kith
   }, closing.signal)
   const owned = stack.move()
   return { desk, [Symbol.asyncDispose]: () => owned.disposeAsync() }
-}
-
-/** The user has compared keys with it, named it, or granted it something. */
-function isKnown(book: PeerBook, id: string): boolean {
-  const peer = book.peer(id)
-  if (book.scores.view({ entityId: id }).standing === 'banned') return false
-  return peer?.verified === true || peer?.name !== undefined || book.grants(id).length > 0
 }

@@ -11,7 +11,6 @@ import type { Identity } from '../identity/identity.ts'
 import type { Broadcasts } from '../messaging/broadcast-types.ts'
 import { openGroups } from '../messaging/groups.ts'
 import { openGroupStore } from '../messaging/groups-store.node.ts'
-import type { LegacyPeers } from '../messaging/legacy.ts'
 import type { SealedCarrier } from '../messaging/link.ts'
 import { openLinkPool } from '../messaging/link-pool.ts'
 import { handleMessageStreams } from '../messaging/link-stream.ts'
@@ -33,14 +32,15 @@ import { ed25519Layer } from '../session/layers.ts'
 import { openSessions } from '../session/sessions.ts'
 import type { SessionSelf } from '../session/types.ts'
 import { openPeerBook } from '../trust/peer-book.node.ts'
-import type { PeerBook } from '../trust/types.ts'
 import type { NetworkState } from '../wire/chaos-network-state.ts'
 import { MESSAGE_TYPES } from '../wire/message-types.ts'
 import type { AskDeps, AskParts } from './ask-parts.node.ts'
 import { answerDiscovery } from './discovery-answers.ts'
 import { openMessageServer } from './message-server.node.ts'
 import { openTaskDesk } from './open-tasks.node.ts'
+import { recordTeller } from './own-record.ts'
 import { PeerDirectory } from './peer-directory.node.ts'
+import { forASecond, isChosen, legacyPeers, refuseBanned } from './peer-standing.ts'
 
 /** Nodes of another network get no session (threats HS10). */
 const NETWORK = 'kith'
@@ -51,7 +51,7 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const { config, identity, host } = deps
   const log = deps.log.child('ask')
   const clock = systemClock
-  const data = config.folders.data
+  const { data } = config.folders
   const self = selfOf(identity)
   const { entityId } = self
   const book = stack.use(openPeerBook({ clock, log }, join(data, 'peers.db')))
@@ -72,10 +72,20 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const authentication = { ...ed25519Layer(self), verifier: openThreadedVerifier }
   const sessions = openSessions({ clock, random: randomBytes, self, network: NETWORK, allowsLegacy, authentication })
   const carrier: SealedCarrier = { carry: async (to, sealed, signal) => (await late.carrier?.carry(to, sealed, signal)) ?? false }
-  const channels = sessionChannels(sessions)
   const legacy = legacyPeers(book, id => late.messenger?.isConnected(id) === true)
   const messenger = stack.use(
-    await openMessenger({ clock, random: randomBytes, log, store, self, channels, opener: pool, guard, carrier, legacy })
+    await openMessenger({
+      clock,
+      random: randomBytes,
+      log,
+      store,
+      self,
+      channels: sessionChannels(sessions),
+      opener: pool,
+      guard,
+      carrier,
+      legacy
+    })
   )
   late.messenger = messenger
   const routing = openReach(stack, deps, { book, prekeys, registry, messenger, mailbox, log })
@@ -108,27 +118,7 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   )
   const tasks = await openTaskDesk(stack, deps, { book, messenger, registry })
   late.tasks = tasks
-  const keepers = new Set<string>()
-  const tell = async (prekey: Uint8Array): Promise<void> => {
-    // Those whose messages are kept here are found by asking this node.
-    const owners = new Set(book.grants().flatMap(g => (g.what === 'mailbox' && g.to !== '*' ? [g.to] : [])))
-    for (const id of keepers) if (!owners.has(id)) await registry.keep(id, { keep: false })
-    for (const id of owners) await registry.keep(id, { answerFor: true })
-    keepers.clear()
-    for (const id of owners) keepers.add(id)
-    const via = book.peers(1000).filter(p => p.isMailbox && p.peerIds[0] !== undefined)
-    const relaysFor = book.grants('*').some(g => g.what === 'relay')
-      ? 'everyone'
-      : book.grants().some(g => g.what === 'relay')
-        ? 'contacts'
-        : 'nobody'
-    await registry.publish({
-      relaysFor,
-      prekey,
-      capabilities: tasks.skills().map(s => `task:${s.name}`),
-      via: via.map(p => ({ peerId: p.peerIds[0]!, entityId: p.entityId }))
-    })
-  }
+  const tell = recordTeller({ book, registry, tasks })
   const presence = stack.use(openPresence(deps, { book, messenger, registry, tasks }))
   const monitor = stack.use(new NetworkMonitor({ clock, messenger, capabilities: () => book.peers(1000).map(p => p.capabilities) }))
   const rotation = stack.use(await openPrekeyRotation({ clock, log, random: randomBytes, self, store: prekeys, onChange: tell }))
@@ -138,45 +128,6 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const server = deps.staysUp ? await openMessageServer(stack, deps, { book, messenger, monitor, accept }) : undefined
   const broadcasts = await openTalk(stack, deps, { book, messenger, registry, monitor, self })
   return { book, messenger, registry, directory, groups, tasks, presence, monitor, broadcasts, server, announce }
-}
-
-/** A ban holds for every protocol of the host, and for as long as it is one. */
-function refuseBanned(stack: AsyncDisposableStack, host: AskDeps['host'], book: PeerBook): void {
-  stack.use(host.refuse(peerId => book.isRefused(peerId)))
-  const over = new AbortController()
-  stack.defer(() => over.abort())
-  book.scores.onBanned(who => {
-    if ('entityId' in who) for (const peerId of book.peer(who.entityId)?.peerIds ?? []) host.hangUp(peerId)
-    else if (who.addressKey.startsWith('peer ')) host.hangUp(who.addressKey.slice('peer '.length))
-  }, over.signal)
-}
-
-/** Whether the user verified or named a peer, or granted it something. */
-function isChosen(book: PeerBook, entityId: string): boolean {
-  const peer = book.peer(entityId)
-  return peer?.verified === true || peer?.name !== undefined || book.grants(entityId).length > 0
-}
-
-/** Who was met over libp2p speaks 1.1. */
-const legacyPeers = (book: PeerBook, isConnected: (id: string) => boolean): LegacyPeers => ({
-  allowed: () => book.peers(1000).flatMap(p => (p.allowsLegacy ? [p.entityId] : [])),
-  speaksNewer: id => (book.peer(id)?.peerIds.length ?? 0) > 0 || isConnected(id)
-})
-
-/** The same answer for a second: it is asked for each message. */
-function forASecond(ask: (id: string) => boolean): (id: string) => boolean {
-  const answers = new Map<string, boolean>()
-  let since = Number.NEGATIVE_INFINITY
-  return id => {
-    const now = systemClock.monotonic()
-    if (now - since > 1000) {
-      answers.clear()
-      since = now
-    }
-    const known = answers.get(id) ?? ask(id)
-    answers.set(id, known)
-    return known
-  }
 }
 
 const fraction = (): number => new DataView(randomBytes(4).buffer).getUint32(0) / 2 ** 32
