@@ -26,6 +26,10 @@ export class AckBook {
   refuse(sequence: number, code: string): void {
     this.#refused.push({ sequence, code })
   }
+  /** What waits to be acknowledged or refused. */
+  get size(): number {
+    return this.#sequences.length + this.#refused.length
+  }
   get isEmpty(): boolean {
     return this.#sequences.length === 0 && this.#refused.length === 0
   }

@@ -74,7 +74,7 @@ export class SqliteGroups implements GroupStore {
   constructor(db: Sqlite, cells: SealedCells) {
     this.#db = db
     this.#cells = cells
-    this.#commit = new GroupCommit(work => db.transaction(work))
+    this.#commit = new GroupCommit({ transaction: work => db.transaction(work) })
   }
 
   commit<T>(work: () => T): Promise<T> {

@@ -15,7 +15,7 @@ test('what a full disk kept from being marked as done is marked with the next me
   const done: number[] = []
   let isFull = true
   const store = {
-    commit: async (work: () => unknown) => {
+    commitLater: async (work: () => unknown) => {
       if (isFull) throw new KithError('DISK_FULL', 'no space left')
       return work()
     },

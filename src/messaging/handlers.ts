@@ -19,6 +19,14 @@ export interface HandlersDeps {
   readonly answerError: (message: ReceivedRow, code: string, text: string) => () => void
 }
 
+/** Rows that are done and not marked, at most, before handlers wait. */
+const MAX_UNMARKED = 4096
+
+interface Failure {
+  readonly code: string
+  readonly text: string
+}
+
 interface Entry {
   readonly handler: MessageHandler
   queue: ReceivedRow[]
@@ -32,8 +40,9 @@ export class Handlers {
   readonly #deps: HandlersDeps
   readonly #entries = new Map<MessageType, Entry>()
   readonly #tasks = new Set<Promise<void>>()
-  /** Rows whose mark could not be written, on a full disk say: the next that can be takes them along. */
+  /** Rows that are done and not marked: the next transaction takes them all along. On a full disk they wait for the next that can be written. */
   #unmarked: number[] = []
+  #marking: Promise<void> | undefined
   #isClosed = false
 
   constructor(deps: HandlersDeps) {
@@ -69,6 +78,7 @@ export class Handlers {
   async close(): Promise<void> {
     this.#isClosed = true
     await Promise.allSettled(this.#tasks)
+    while (this.#marking) await this.#marking
   }
 
   #run(entry: Entry, type: MessageType): void {
@@ -88,9 +98,10 @@ export class Handlers {
 
   #read(entry: Entry, type: MessageType): void {
     try {
-      entry.queue = this.#deps.store.undone(type, entry.readTo, HANDLER_QUEUE)
-      entry.hasMore = entry.queue.length === HANDLER_QUEUE
-      entry.readTo = entry.queue.at(-1)?.seq ?? entry.readTo
+      const found = this.#deps.store.undone(type, entry.readTo, HANDLER_QUEUE)
+      entry.hasMore = found.length === HANDLER_QUEUE
+      entry.readTo = found.at(-1)?.seq ?? entry.readTo
+      entry.queue = found.filter(row => !this.#unmarked.includes(row.seq))
     } catch (cause) {
       entry.hasMore = false
       this.#deps.log.error('received messages could not be read', { type, cause })
@@ -99,8 +110,8 @@ export class Handlers {
 
   /** Never rejects. A message whose mark could not be written before the process ends is acted on again after a restart. */
   async #act(handler: MessageHandler, row: ReceivedRow): Promise<void> {
-    const { store, failpoint, log } = this.#deps
-    let failure: { readonly code: string; readonly text: string } | undefined
+    const { failpoint, log } = this.#deps
+    let failure: Failure | undefined
     failpoint('handler:before')
     try {
       await handler(row)
@@ -109,26 +120,59 @@ export class Handlers {
       log.warn('the handler of a message failed', { type: row.type, code: codeOf(cause), cause })
     }
     failpoint('handler:resolved')
-    const late = this.#unmarked.splice(0)
+    if (failure && row.type !== 'error') return this.#answer(row, failure)
+    this.#unmarked.push(row.seq)
+    this.#markSoon()
+    // Who waits for the disk takes no more.
+    if (this.#unmarked.length >= MAX_UNMARKED) await this.#marking
+  }
+
+  /** One transaction for all that are done by then. */
+  #markSoon(): void {
+    this.#marking ??= this.#mark().then(hasMarked => {
+      this.#marking = undefined
+      // Those that came while it was written.
+      if (hasMarked && this.#unmarked.length > 0) this.#markSoon()
+    })
+  }
+  /** Never rejects. */
+  async #mark(): Promise<boolean> {
+    const { store, failpoint, log } = this.#deps
+    let marks: number[] = []
+    try {
+      await store.commitLater(() => {
+        failpoint('done:in-transaction')
+        marks = [...marks, ...this.#unmarked.splice(0)]
+        for (const seq of marks) store.setDone(seq)
+      })
+      failpoint('done:committed')
+      return true
+    } catch (cause) {
+      this.#unmarked.push(...marks)
+      log.error('messages could not be marked as done', { cause })
+      return false
+    }
+  }
+
+  /** Its sender is told of a failure in the transaction that marks it; when that fails it is acted on again after a restart. Never rejects. */
+  async #answer(row: ReceivedRow, failure: Failure): Promise<void> {
+    const { store, failpoint, log } = this.#deps
     try {
       const then = await store.commit(() => {
         failpoint('done:in-transaction')
-        for (const seq of late) store.setDone(seq)
         store.setDone(row.seq)
-        return failure && row.type !== 'error' ? this.#deps.answerError(row, failure.code, failure.text) : undefined
+        return this.#deps.answerError(row, failure.code, failure.text)
       })
-      failpoint(then ? 'error:committed' : 'done:committed')
-      then?.()
+      failpoint('error:committed')
+      then()
     } catch (cause) {
-      // Its sender has not been told of a failure: then it is acted on again.
-      this.#unmarked.push(...late, ...(failure ? [] : [row.seq]))
       log.error('a message could not be marked as done', { type: row.type, cause })
     }
   }
 }
 
 /** What the sender may know: our own errors say something to it, others tell about this program. */
-function failureOf(cause: unknown): { readonly code: string; readonly text: string } {
+function failureOf(cause: unknown): Failure {
   return cause instanceof KithError
     ? { code: cause.code, text: textOf(cause) }
     : { code: 'INTERNAL', text: 'the message could not be handled' }

@@ -98,6 +98,9 @@ export const MAX_WINDOW_BYTES: number = 4 * 1024 * 1024
 export const MAX_UNACKED = 4096
 /** Answers to pings, requests for parts and the like that wait for one link; more are not given. */
 export const MAX_SAYINGS = 1024
+/** An acknowledgement waits so long for more that it can tell, or until it tells so much. */
+export const ACK_DELAY_MS = 5
+export const ACK_AT_ONCE = 256
 /** A peer that takes messages and acknowledges none for so long is given up. */
 export const ACK_TIMEOUT_MS = 30_000
 /** Frames of one link that are being checked at once, and their bytes: less than a session puts in order. */

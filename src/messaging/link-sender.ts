@@ -14,6 +14,8 @@ import type { Channel, SealedFrame } from './channel.ts'
 import { ChunkSender } from './chunk-sender.ts'
 import type { Failpoint } from './failpoints.ts'
 import {
+  ACK_AT_ONCE,
+  ACK_DELAY_MS,
   ACK_TIMEOUT_MS,
   CHUNKED_ABOVE_BYTES,
   HEARTBEAT_MS,
@@ -83,6 +85,8 @@ export class LinkSender {
   #isSending = false
   #isAskedAgain = false
   #isAckDue = false
+  #ackedAt = Number.NEGATIVE_INFINITY
+  #ackTimer: ReturnType<typeof setTimeout> | undefined
   #isOver = false
   /** Bytes given to the link that it has not taken yet. */
   #ahead = 0
@@ -115,6 +119,7 @@ export class LinkSender {
   /** The link has ended: nothing more is sent. @returns what is to be tried again */
   over(): readonly WaitingMessage[] {
     this.#isOver = true
+    clearTimeout(this.#ackTimer)
     this.#onRoom?.()
     for (const { done } of this.#sayings.splice(0)) done(false)
     const lost = [...[...this.#unacked.values()].flatMap(u => u.message ?? []), ...this.chunks.messages()]
@@ -147,12 +152,24 @@ export class LinkSender {
     })
   }
 
-  /** Acknowledges, or refuses by a code: once for all that are settled together. */
+  /**
+   * Acknowledges, or refuses by a code: at once after a pause, then once for all that are settled in a few ms, because an acknowledgement
+   * costs as much as a message. By a timer of its own: this is about sharing work, and no deadline that anybody counts on.
+   */
   settle(sequence: number, refusal?: string): void {
     if (refusal === undefined) this.#acks.add(sequence)
     else this.#acks.refuse(sequence, refusal)
     if (this.#isAckDue || this.#isOver) return
+    const isRested = this.#deps.clock.monotonic() - this.#ackedAt >= ACK_DELAY_MS
+    if (isRested || this.#acks.size >= ACK_AT_ONCE) this.#ackNow()
+    else this.#ackTimer ??= setTimeout(() => this.#ackNow(), ACK_DELAY_MS)
+  }
+
+  #ackNow(): void {
+    clearTimeout(this.#ackTimer)
+    this.#ackTimer = undefined
     this.#isAckDue = true
+    this.#ackedAt = this.#deps.clock.monotonic()
     queueMicrotask(() => this.pump())
   }
 

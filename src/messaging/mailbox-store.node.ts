@@ -74,7 +74,7 @@ export class SqliteMailbox implements MailboxStore {
 
   constructor(db: Sqlite, limits: MailboxLimits) {
     this.#db = db
-    this.#commit = new GroupCommit(work => db.transaction(work))
+    this.#commit = new GroupCommit({ transaction: work => db.transaction(work) })
     this.#limits = { maxEnvelopes: MAX_MAILBOX_ENVELOPES, maxBytes: MAX_MAILBOX_BYTES, maxTotalBytes: MAX_MAILBOX_TOTAL_BYTES, ...limits }
   }
 

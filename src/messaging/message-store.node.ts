@@ -7,6 +7,7 @@ import { openAead } from '#crypto'
 import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
 import { openSqlite, type Sqlite } from '../store/sqlite.node.ts'
+import { SyncedLog } from '../store/synced-log.node.ts'
 import type { MessageType, Priority } from '../wire/message-types.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
 import { GroupCommit } from './group-commit.node.ts'
@@ -125,6 +126,7 @@ export class SqliteMessageStore implements MessageStore {
   readonly nonces: SqliteNonces
   readonly #db: Sqlite
   readonly #bodies: Bodies
+  readonly #log: SyncedLog
   readonly #group: GroupCommit
   /** Row numbers of entities, which are few. */
   readonly #peers = new Map<EntityId, number>()
@@ -147,25 +149,33 @@ export class SqliteMessageStore implements MessageStore {
     this.#db = db
     this.nonces = new SqliteNonces(db)
     this.#bodies = new Bodies(deps.storageKey)
-    this.#group = new GroupCommit(work => {
-      try {
-        db.transaction(work)
-      } catch (error) {
-        this.#peers.clear() // a row that was just made is gone again
-        throw error
-      }
-    })
     this.#checkKey()
     this.#outSeq = this.#top('outbox')
     this.#inSeq = this.#top('inbox')
+    this.#log = new SyncedLog(db)
+    this.#group = new GroupCommit({
+      transaction: work => this.#transaction(work),
+      sync: () => this.#log.sync()
+    })
   }
 
-  commit<T>(work: () => T): Promise<T> {
-    if (this.#isClosed) return Promise.reject(new KithError('MESSENGER_CLOSED', 'the messages are closed'))
-    return this.#group.run(work)
+  commit<T>(work: () => T, written?: (value: T) => void): Promise<T> {
+    return this.#isClosed ? Promise.reject(closed()) : this.#group.run(work, written)
+  }
+  commitLater<T>(work: () => T): Promise<T> {
+    return this.#isClosed ? Promise.reject(closed()) : this.#group.later(work)
+  }
+  #transaction(work: () => void): void {
+    try {
+      this.#db.transaction(work)
+    } catch (error) {
+      this.#peers.clear() // a row that was just made is gone again
+      throw error
+    }
   }
 
   addOutgoing(m: NewOutgoing): number | undefined {
+    this.#log.wrote(m.body.length)
     const id = uuidToBytes(m.id)
     const { changes } = this.#db.run(
       'INSERT OR IGNORE INTO outbox (seq, id, peer, type, lane, state, bytes, created, expires, changed, attempts, body) VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?)',
@@ -176,6 +186,7 @@ export class SqliteMessageStore implements MessageStore {
   }
 
   setState(seq: number, state: DeliveryState, changedAt: number, attempts: number, reason: SentMessage['reason']): boolean {
+    this.#log.wrote(0)
     const number = STATES.indexOf(state)
     // Texts can be looked at after their end, but for those that were taken back, and in bounds.
     const drop = number < FIRST_ENDED ? 'nothing' : reason?.code === 'CANCELLED' ? 'all' : 'others'
@@ -251,10 +262,12 @@ export class SqliteMessageStore implements MessageStore {
   addReceived(m: IncomingMessage): number | undefined {
     if (this.#volatile) return this.#isNew(`${m.from} ${m.id}`, this.#volatile) ? ++this.#inSeq : undefined
     const id = uuidToBytes(m.id)
+    const body = utf8(JSON.stringify(m.body))
+    this.#log.wrote(body.length)
     const { changes } = this.#db.run(
       'INSERT OR IGNORE INTO inbox (seq, peer, id, type, lane, sent, received, via, done, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)',
       ...[++this.#inSeq, this.#peerOf(m.from), id, m.type, laneOf(m.priority), m.sentAt, m.receivedAt, m.via],
-      this.#bodies.seal(utf8(JSON.stringify(m.body)), id)
+      this.#bodies.seal(body, id)
     )
     return changes === 0 ? undefined : this.#inSeq
   }
@@ -331,7 +344,13 @@ export class SqliteMessageStore implements MessageStore {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#group.flush()
-    this.#db[Symbol.dispose]()
+    try {
+      this.#log.syncNow()
+      this.#group.allDurable()
+    } finally {
+      this.#log[Symbol.dispose]()
+      this.#db[Symbol.dispose]()
+    }
   }
 
   #top(table: 'inbox' | 'outbox'): number {
@@ -378,6 +397,8 @@ function bytesToUuid(bytes: Uint8Array): string {
   const hex = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }
+
+const closed = (): KithError => new KithError('MESSENGER_CLOSED', 'the messages are closed')
 
 const NONCE_BYTES = 12
 const EMPTY_OBJECT = utf8('{}')

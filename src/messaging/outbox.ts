@@ -315,17 +315,29 @@ export class Outbox {
     let seq: number | undefined
     failpoint('send:asked')
     try {
-      seq = await store.commit(() => {
-        failpoint('send:in-transaction')
-        return store.addOutgoing(row)
-      })
+      // It may go out while the disk is at work. What a power cut takes then is a message of which nobody was told that it is sent.
+      seq = await store.commit(
+        () => {
+          failpoint('send:in-transaction')
+          return store.addOutgoing(row)
+        },
+        number => number !== undefined && this.#queued(row, number)
+      )
     } finally {
       if (seq === undefined) this.#count(to, -1, -row.body.length)
     }
     failpoint('send:committed')
     if (seq === undefined) return this.sent(id)!
-    this.#queued(row, seq)
-    return { id, to, type, state: 'waiting', reason: undefined, createdAt, changedAt: createdAt, attempts: 0 }
+    return {
+      id,
+      to,
+      type,
+      state: this.#onTheWay.has(id) ? 'sent' : 'waiting',
+      reason: undefined,
+      createdAt,
+      changedAt: createdAt,
+      attempts: 0
+    }
   }
 
   #queued({ id, to, type, priority, createdAt, expiresAt, body }: NewOutgoing, seq: number): void {
@@ -369,7 +381,7 @@ export class Outbox {
       this.#pausedUntil = clock.monotonic() + PUT_OFF_MS
       this.#deps.onUnwritten(PUT_OFF_MS)
     }
-    store.commit(change).then(told, failed)
+    store.commitLater(change).then(told, failed)
   }
 
   #view(row: OutboxRow): SentMessage {

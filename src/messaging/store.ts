@@ -65,9 +65,12 @@ export interface InboxQuery {
 export interface MessageStore extends Disposable {
   /**
    * Runs `work` in the next transaction, with what others gave; resolves when all of that is durable. `work` must be synchronous.
+   * `written` is called before, when it is committed: what follows from it can be lost with it, in a power cut.
    * @throws DISK_FULL, STORE_CORRUPT, STORE_READ_ONLY, or what `work` throws (then only its own writes are missing)
    */
-  commit<T>(work: () => T): Promise<T>
+  commit<T>(work: () => T, written?: (value: T) => void): Promise<T>
+  /** As `commit`, for what nobody waits for: a moment later, so that it shares a transaction with more. */
+  commitLater<T>(work: () => T): Promise<T>
 
   /** @returns the row's seq; undefined when there is a message with this id already */
   addOutgoing(message: NewOutgoing): number | undefined
