@@ -158,8 +158,8 @@ test('an idle link says that it is there, and one that is silent is given up', a
   const [alice, bob] = [c.peers[0]!.messenger, c.peers[1]!]
   const lost: string[] = []
   alice.events.on('peer:lost', e => lost.push(e.reason))
-  await alice.send({ to: bob.id, type: 'agent_message', body: note('hi') })
-  await until(c.clock, 'arrived', () => c.effects.size === 1)
+  const { id } = await alice.send({ to: bob.id, type: 'agent_message', body: note('hi') })
+  await until(c.clock, 'delivered', () => alice.sent(id)?.state === 'delivered')
   for (let i = 0; i < 3 * MISSED_HEARTBEATS; i++) {
     await c.clock.advance(HEARTBEAT_MS + 1)
     await ticks(20)

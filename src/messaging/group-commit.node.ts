@@ -51,8 +51,8 @@ export class GroupCommit {
     return durable
   }
   /** As `run`, for what nobody waits for: a few ms later, with what comes until then. */
-  later<T>(work: () => T): Promise<T> {
-    const durable = this.#add(work, undefined)
+  later<T>(work: () => T, written?: (value: T) => void): Promise<T> {
+    const durable = this.#add(work, written)
     if (!this.#isDue && !this.#timer) this.#schedule(LATER_MS)
     return durable
   }

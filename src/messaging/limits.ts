@@ -56,7 +56,7 @@ export const REMEMBER_IDS_MS: number = 15 * 24 * 60 * 60_000
 /** How far the clock of a sender may be ahead of ours, for messages that waited. */
 export const CLOCK_AHEAD_MS = 300_000
 /** Messages of one lane of one recipient that are in memory; the others are read from disk when there is room. */
-export const LANE_MESSAGES = 1024
+export const LANE_MESSAGES = 2048
 /** Bytes of bodies kept in memory for one recipient; the others are read from disk when their turn comes. */
 export const LANE_BODY_BYTES: number = 2 * 1024 * 1024
 /** Messages that wait for their handler in memory, for each type; and those it acts on at once. */

@@ -2,12 +2,13 @@
  * What goes out on one link, as fast as the peer takes it: acknowledgements first, then what is said at once, then messages and parts of
  * large ones in turns. Keeps what is not acknowledged.
  */
-import { concatBytes, utf8 } from '../base/bytes.ts'
+import { utf8 } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, KithError, textOf } from '../base/errors.ts'
 import { type Eventual, isPromise } from '../platform/crypto-types.ts'
 import type { MessageType } from '../wire/message-types.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
+import { writeAscii } from '../wire/text-bytes.ts'
 import { AckBook, ackBody, readAck } from './ack-ranges.ts'
 import { SendWindow } from './bandwidth.ts'
 import type { Channel, SealedFrame } from './channel.ts'
@@ -358,8 +359,11 @@ const BRACE = 0x7b
 
 /** The body of a message with its id: no need to read it for that. */
 export function payloadOf({ id, body }: Pick<WaitingMessage, 'id' | 'body'>): Uint8Array {
-  const head = `{"message_id":"${id}"`
-  if (body.length <= 2) return utf8(`${head}}`)
-  if (body[0] !== BRACE) throw new KithError('BAD_PAYLOAD', 'the body of a message is an object')
-  return concatBytes(utf8(`${head},`), body.subarray(1))
+  const isEmpty = body.length <= 2
+  if (!isEmpty && body[0] !== BRACE) throw new KithError('BAD_PAYLOAD', 'the body of a message is an object')
+  const head = `{"message_id":"${id}"${isEmpty ? '}' : ','}`
+  const out = new Uint8Array(head.length + (isEmpty ? 0 : body.length - 1))
+  writeAscii(head, out)
+  if (!isEmpty) out.set(body.subarray(1), head.length)
+  return out
 }

@@ -13,6 +13,7 @@ import type { MessageLink } from './link.ts'
 export const MESSAGE_PROTOCOL = 'message'
 
 const LINE_FEED = 0x0a
+const SEPARATOR = Uint8Array.of(LINE_FEED)
 
 /** Registers the protocol; `accept` gets every link that others open and serves it until it ends. */
 export function handleMessageStreams(streams: Streams, accept: (link: MessageLink) => Promise<void>): Disposable {
@@ -69,7 +70,7 @@ class StreamLink implements MessageLink {
 
   send(message: Uint8Array): Promise<void> {
     if (this.#batchBytes > 0 && this.#batchBytes + message.length + 1 > STREAM_FRAME_BYTES) this.#flush()
-    if (this.#batch.length > 0) this.#batch.push(Uint8Array.of(LINE_FEED))
+    if (this.#batch.length > 0) this.#batch.push(SEPARATOR)
     this.#batch.push(message)
     this.#batchBytes += message.length + 1
     // What is sent until those before it are gone goes together.

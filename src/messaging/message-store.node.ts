@@ -4,8 +4,9 @@
  */
 import { randomFillSync } from 'node:crypto'
 import { openAead } from '#crypto'
-import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts'
+import { fromUtf8, utf8 } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
+import { AEAD_TAG_BYTES } from '../platform/crypto-types.ts'
 import { openSqlite, type Sqlite } from '../store/sqlite.node.ts'
 import { SyncedLog } from '../store/synced-log.node.ts'
 import type { MessageType, Priority } from '../wire/message-types.ts'
@@ -162,8 +163,8 @@ export class SqliteMessageStore implements MessageStore {
   commit<T>(work: () => T, written?: (value: T) => void): Promise<T> {
     return this.#isClosed ? Promise.reject(closed()) : this.#group.run(work, written)
   }
-  commitLater<T>(work: () => T): Promise<T> {
-    return this.#isClosed ? Promise.reject(closed()) : this.#group.later(work)
+  commitLater<T>(work: () => T, written?: (value: T) => void): Promise<T> {
+    return this.#isClosed ? Promise.reject(closed()) : this.#group.later(work, written)
   }
   #transaction(work: () => void): void {
     try {
@@ -419,8 +420,11 @@ class Bodies {
       randomFillSync(this.#pool)
       this.#at = 0
     }
-    const nonce = this.#pool.slice(this.#at, (this.#at += NONCE_BYTES))
-    return concatBytes(nonce, this.#aead.seal(nonce, plain, of))
+    const out = new Uint8Array(NONCE_BYTES + plain.length + AEAD_TAG_BYTES)
+    const nonce = out.subarray(0, NONCE_BYTES)
+    nonce.set(this.#pool.subarray(this.#at, (this.#at += NONCE_BYTES)))
+    this.#aead.sealInto(out.subarray(NONCE_BYTES), nonce, plain, of)
+    return out
   }
   read(sealed: Uint8Array, of: Uint8Array): Uint8Array {
     const plain = this.#aead.open(sealed.subarray(0, NONCE_BYTES), sealed.subarray(NONCE_BYTES), of)

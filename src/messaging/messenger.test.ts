@@ -237,7 +237,8 @@ test('what is not delivered in its time has failed, and the sender is told', asy
   const told: (string | undefined)[] = []
   alice.messenger.events.on('message:changed', ({ message }) => told.push(message.reason?.code))
   const { id } = await alice.messenger.send({ to, ...hello, ttlMs: 200 })
-  await eventually('expired', () => alice.messenger.sent(id)?.state === 'failed')
+  await eventually('expired', () => told.includes('EXPIRED'))
+  assert.equal(alice.messenger.sent(id)?.state, 'failed')
   assert.deepEqual(told, ['PEER_UNREACHABLE', 'EXPIRED'])
   const { id: other } = await alice.messenger.send({ to, ...hello })
   assert.equal(alice.messenger.cancel(other), true)

@@ -364,16 +364,22 @@ export class Outbox {
       if (inside) failpoint(inside)
       return messages.map(m => store.setState(m.seq, state, changedAt, m.attempts, reason))
     }
-    const told = (isNew: readonly boolean[]): void => {
+    const tell = (isNew: readonly boolean[]): void => {
       if (after) failpoint(after)
+      for (const [i, m] of messages.entries()) if (isNew[i]) this.#tell({ ...m, state, reason, changedAt })
+    }
+    // That it was delivered is true whatever becomes of our mark; that it will not be delivered is not, before the mark is on disk.
+    const isTrue = state === 'delivered'
+    const written = (isNew: readonly boolean[]): void => {
       for (const [i, m] of messages.entries()) {
         if (!isNew[i]) continue
         this.#onTheWay.delete(m.id)
         this.#putOff.delete(m.id)
         this.#count(m.to, -1, -m.bytes)
-        this.#tell({ ...m, state, reason, changedAt })
       }
+      if (isTrue) tell(isNew)
     }
+    const durable = (isNew: readonly boolean[]): void => void (isTrue || tell(isNew))
     const failed = (cause: unknown): void => {
       log.error('the end of a message could not be written', { code: codeOf(cause), cause })
       // What has expired is found again.
@@ -381,7 +387,7 @@ export class Outbox {
       this.#pausedUntil = clock.monotonic() + PUT_OFF_MS
       this.#deps.onUnwritten(PUT_OFF_MS)
     }
-    store.commitLater(change).then(told, failed)
+    store.commitLater(change, written).then(durable, failed)
   }
 
   #view(row: OutboxRow): SentMessage {

@@ -70,7 +70,7 @@ export interface MessageStore extends Disposable {
    */
   commit<T>(work: () => T, written?: (value: T) => void): Promise<T>
   /** As `commit`, for what nobody waits for: a moment later, so that it shares a transaction with more. */
-  commitLater<T>(work: () => T): Promise<T>
+  commitLater<T>(work: () => T, written?: (value: T) => void): Promise<T>
 
   /** @returns the row's seq; undefined when there is a message with this id already */
   addOutgoing(message: NewOutgoing): number | undefined

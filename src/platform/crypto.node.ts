@@ -110,6 +110,8 @@ export async function x25519(secret: Uint8Array, publicKey: Uint8Array): Promise
 
 interface NodeAead extends Aead {
   seal(nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): Uint8Array<ArrayBuffer>
+  /** As `seal`, into `out`, which has room for the tag too. */
+  sealInto(out: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): void
   open(nonce: Uint8Array, sealed: Uint8Array, aad: Uint8Array): Uint8Array<ArrayBuffer> | undefined
 }
 
@@ -118,7 +120,12 @@ export function openAead(rawKey: Uint8Array): NodeAead {
   if (rawKey.length !== AEAD_KEY_BYTES) throw new KithError('BAD_KEY', 'an AES-256 key has 32 bytes', { length: rawKey.length })
   const key = createSecretKey(rawKey)
   return {
-    seal: (nonce, plaintext, aad) => gcmSeal(key, nonce, plaintext, aad),
+    seal(nonce, plaintext, aad) {
+      const out = new Uint8Array(plaintext.length + AEAD_TAG_BYTES)
+      gcmSeal(key, out, nonce, plaintext, aad)
+      return out
+    },
+    sealInto: (out, nonce, plaintext, aad) => gcmSeal(key, out, nonce, plaintext, aad),
     open: (nonce, sealed, aad) => gcmOpen(key, nonce, sealed, aad)
   }
 }
@@ -146,15 +153,13 @@ export async function aesGcmOpen(
 // authTagLength is the point: without it OpenSSL takes a tag of 4 bytes.
 const GCM = { authTagLength: AEAD_TAG_BYTES } as const
 
-function gcmSeal(key: KeyObject, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): Uint8Array<ArrayBuffer> {
+function gcmSeal(key: KeyObject, out: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): void {
   if (nonce.length !== AEAD_NONCE_BYTES) throw new KithError('BAD_NONCE', 'a nonce has 12 bytes', { length: nonce.length })
   const cipher = createCipheriv('aes-256-gcm', key, nonce, GCM)
   cipher.setAAD(aad)
-  const out = new Uint8Array(plaintext.length + AEAD_TAG_BYTES)
   out.set(cipher.update(plaintext))
   cipher.final()
   out.set(cipher.getAuthTag(), plaintext.length)
-  return out
 }
 
 function gcmOpen(key: KeyObject, nonce: Uint8Array, sealed: Uint8Array, aad: Uint8Array): Uint8Array<ArrayBuffer> | undefined {

@@ -11,10 +11,9 @@ import type { MessageType } from '../wire/message-types.ts'
 import {
   type MessageHeader,
   type MessageVersion,
-  messageHeaderBytes,
   messageTime,
   type ReceivedSecureMessage,
-  writeSecureMessage
+  sealSecureMessage
 } from '../wire/secure-message.ts'
 import { AckRanges } from './ack-ranges.ts'
 import { nonceOf, type Role } from './key-schedule.ts'
@@ -152,9 +151,13 @@ export class Session {
       timestamp: messageTime(clock.now()),
       nonce: bytesToHex(random(32))
     }
-    const sealing = this.#out.seal(nonceOf(sequenceNum), payload, messageHeaderBytes(header))
-    const data = isPromise(sealing) ? await sealing : sealing
-    return { sequenceNum, frame: await writeSecureMessage({ ...header, encrypted: true, data }, b => authentication.sign(b)) }
+    const frame = await sealSecureMessage(
+      header,
+      payload.length + AEAD_TAG_BYTES,
+      aad => this.#out.seal(nonceOf(sequenceNum), payload, aad),
+      bytes => authentication.sign(bytes)
+    )
+    return { sequenceNum, frame }
   }
 
   /**

@@ -134,9 +134,30 @@ export async function writeSecureMessage(
   const written = extra
     ? withExtra(message, extra, bytesToBase64(data), encrypted)
     : withoutExtra(message, encrypted, base64Length(data.length), out => writeBase64(data, out))!
+  return signed(written, sign)
+}
+
+async function signed(written: Written, sign: (bytes: Uint8Array) => Promise<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
   const frame = written.frame(bytesToHex(await sign(written.signed)))
   if (frame.length > MAX_MESSAGE_FRAME_BYTES) throw new KithError('TOO_LARGE', 'the message is too large', { bytes: frame.length })
   return frame
+}
+
+/**
+ * Encrypts and writes a message. `encrypt` gets the associated data and returns `bytes` bytes; else as writeSecureMessage, with the same
+ * result as messageHeaderBytes and writeSecureMessage one after the other.
+ */
+export async function sealSecureMessage(
+  header: MessageHeader,
+  bytes: number,
+  encrypt: (header: Uint8Array) => Uint8Array | Promise<Uint8Array>,
+  sign: (bytes: Uint8Array) => Promise<Uint8Array>
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (header.extra) return writeSecureMessage({ ...header, encrypted: true, data: await encrypt(messageHeaderBytes(header)) }, sign)
+  checkHeader(header)
+  const written = withoutExtra(header, true, base64Length(bytes), () => true)!
+  writeBase64(await encrypt(written.header), written.base64!)
+  return signed(written, sign)
 }
 
 /** Associated data under which the payload of such a message is encrypted. @throws as writeSecureMessage */
@@ -161,11 +182,12 @@ interface Written {
   readonly signed: Uint8Array<ArrayBuffer>
   /** Where the payload stands in `signed`, if it was written there. */
   readonly base64?: Uint8Array
-  /** What is sent. */
+  /** What is sent. To be called once, when `signed` is not needed any more. */
   readonly frame: (signature: string) => Uint8Array<ArrayBuffer>
 }
 
 const DOMAIN_AND_ZERO = `${MESSAGE_DOMAIN}\0`
+const SIGNATURE_MEMBER_CHARS = '"signature":"",'.length + 128
 
 /** Members around payload and signature. None needs an escape. */
 function piecesOf(m: MessageHeader): readonly [front: string, middle: string, back: string] {
@@ -186,20 +208,19 @@ function withoutExtra(m: MessageHeader, encrypted: boolean, base64Chars: number,
   const before = `${DOMAIN_AND_ZERO}${front}"payload":{"data":"`
   const after = `","encrypted":${encrypted}},${middle}`
   const end = before.length + base64Chars + after.length + back.length
-  const bytes = new Uint8Array(end + front.length + middle.length + back.length)
+  // Room for the signature: the frame takes the place of what was signed.
+  const headerAt = end + SIGNATURE_MEMBER_CHARS
+  const bytes = new Uint8Array(headerAt + front.length + middle.length + back.length)
   const base64 = bytes.subarray(before.length, before.length + base64Chars)
   writeAscii(before, bytes)
   if (write(base64) === false) return undefined
-  writeAscii(`${after}${back}${front}${middle}${back}`, bytes.subarray(before.length + base64Chars))
+  writeAscii(`${after}${back}`, bytes.subarray(before.length + base64Chars))
+  writeAscii(`${front}${middle}${back}`, bytes.subarray(headerAt))
   const frame = (signature: string): Uint8Array<ArrayBuffer> => {
-    const tail = `"signature":"${signature}",${back}`
-    const body = bytes.subarray(DOMAIN_AND_ZERO.length, end - back.length)
-    const out = new Uint8Array(body.length + tail.length)
-    out.set(body)
-    writeAscii(tail, out.subarray(body.length))
-    return out
+    writeAscii(`"signature":"${signature}",${back}`, bytes.subarray(end - back.length))
+    return bytes.subarray(DOMAIN_AND_ZERO.length, headerAt)
   }
-  return { header: bytes.subarray(end), signed: bytes.subarray(0, end), base64, frame }
+  return { header: bytes.subarray(headerAt), signed: bytes.subarray(0, end), base64, frame }
 }
 
 function withExtra(m: MessageHeader, extra: JsonObject, base64: string, encrypted: boolean): Written {
