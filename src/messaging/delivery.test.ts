@@ -36,12 +36,13 @@ const ticks = async (n: number): Promise<void> => {
   for (let i = 0; i < n; i++) await new Promise(resolve => setImmediate(resolve))
 }
 
-/** Time passes until something is so. */
-async function until(clock: FakeClock, what: string, is: () => boolean): Promise<void> {
+/** Time passes until something is so; none of it while the disk is at work. */
+async function until({ clock, peers }: Case, what: string, is: () => boolean): Promise<void> {
   const deadline = performance.now() + 30_000
   while (!is()) {
     assert.ok(performance.now() < deadline, `in vain: ${what}`)
     await ticks(10)
+    await Promise.all(peers.map(p => p.onDisk()))
     await clock.advance(200)
   }
 }
@@ -94,7 +95,7 @@ class Case {
     this.net.tamper = undefined
     const isOver = (): boolean =>
       this.sent.every(({ from, id }) => this.peers[from]!.messenger.sent(id)?.state === 'delivered' && this.effects.has(id))
-    await until(this.clock, 'delivered', isOver)
+    await until(this, 'delivered', isOver)
   }
   async [Symbol.asyncDispose](): Promise<void> {
     for (const p of this.peers) await p[Symbol.asyncDispose]()
@@ -127,12 +128,12 @@ test('two that open a link to each other at the same time keep the same one', as
   const [alice, bob] = [c.peers[0]!, c.peers[1]!]
   const sends = [alice, bob].map((p, i) => p.messenger.send({ to: [bob, alice][i]!.id, type: 'agent_message', body: note('hi') }))
   await Promise.all(sends)
-  await until(c.clock, 'both arrived', () => c.effects.size === 2)
+  await until(c, 'both arrived', () => c.effects.size === 2)
   await ticks(50)
   assert.ok(alice.messenger.isConnected(bob.id) && bob.messenger.isConnected(alice.id))
   const { dials } = c.net
   await alice.messenger.send({ to: bob.id, type: 'agent_message', body: note('again') })
-  await until(c.clock, 'arrived', () => c.effects.size === 3)
+  await until(c, 'arrived', () => c.effects.size === 3)
   assert.equal(c.net.dials, dials, 'no link was opened again')
 })
 
@@ -159,7 +160,7 @@ test('an idle link says that it is there, and one that is silent is given up', a
   const lost: string[] = []
   alice.events.on('peer:lost', e => lost.push(e.reason))
   const { id } = await alice.send({ to: bob.id, type: 'agent_message', body: note('hi') })
-  await until(c.clock, 'delivered', () => alice.sent(id)?.state === 'delivered')
+  await until(c, 'delivered', () => alice.sent(id)?.state === 'delivered')
   for (let i = 0; i < 3 * MISSED_HEARTBEATS; i++) {
     await c.clock.advance(HEARTBEAT_MS + 1)
     await ticks(20)

@@ -11,6 +11,7 @@ import {
   messageTime,
   readSecureMessage,
   type SecureMessage,
+  sealSecureMessage,
   writeSecureMessage
 } from './secure-message.ts'
 import { canonicalJson, type Json, type JsonObject } from './strict-json.ts'
@@ -75,7 +76,7 @@ test('SM18: what is written is canonical, is read back, and its signature covers
     fc.asyncProperty(message, async m => {
       let signed: Uint8Array = new Uint8Array()
       const frame = await writeSecureMessage(m, async bytes => {
-        signed = bytes
+        signed = Uint8Array.from(bytes)
         return SIGNATURE
       })
       const text = fromUtf8(frame)
@@ -97,6 +98,16 @@ test('SM18: what is written is canonical, is read back, and its signature covers
         header: messageHeaderBytes(m)
       })
       assert.equal(didOfKey(read.senderKey), m.senderId)
+      const sealed = await sealSecureMessage(
+        m,
+        m.data.length,
+        aad => {
+          assert.equal(fromUtf8(aad), canonicalJson(header))
+          return m.data
+        },
+        async () => SIGNATURE
+      )
+      assert.deepEqual(sealed, await writeSecureMessage({ ...m, encrypted: true }, async () => SIGNATURE))
     })
   )
 })

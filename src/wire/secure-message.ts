@@ -122,7 +122,8 @@ export function readSecureMessage(bytes: Uint8Array): ReceivedSecureMessage {
 }
 
 /**
- * Writes a message in canonical form. `sign` gets the bytes to sign and returns the 64 bytes of the sender's Ed25519 signature.
+ * Writes a message in canonical form. `sign` gets the bytes to sign, which are its until it has resolved, and returns the 64 bytes of the
+ * sender's Ed25519 signature.
  * @throws MALFORMED, INVALID_VERSION, UNKNOWN_SENDER for fields no reader would take, TOO_LARGE
  */
 export async function writeSecureMessage(

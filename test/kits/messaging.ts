@@ -43,6 +43,8 @@ export interface TestPeer extends AsyncDisposable {
   readonly name: string
   readonly id: string
   readonly messenger: OpenMessenger
+  /** Resolves when what was written is on disk, which no fake clock knows of. */
+  readonly onDisk: () => Promise<void>
 }
 
 /** Peers that find each other by id in one process. */
@@ -73,7 +75,7 @@ export class MemoryNetwork {
     const messenger = await openMessenger(deps)
     this.#peers.set(self.entityId, messenger)
     return {
-      ...{ name, id: self.entityId, messenger },
+      ...{ name, id: self.entityId, messenger, onDisk: () => store.commit(() => {}) },
       [Symbol.asyncDispose]: async () => {
         if (this.#peers.get(self.entityId) === messenger) this.#peers.delete(self.entityId)
         await messenger[Symbol.asyncDispose]()
