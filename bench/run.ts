@@ -1,6 +1,6 @@
 /**
  * `npm run bench [-- names…] [--mib 1024] [--runs 5] [--program bundle|src] [--json]`: our figures beside those of the programs people use today, in one run.
- * Names: g1 g2 g3 g4 bittorrent webrtc ed2k stream amule shaped memory scale hashing start flood messages python-http; all by default. Whole processes over loopback;
+ * Names: g1 g2 g3 g4 bittorrent webrtc ed2k stream amule shaped memory scale hashing start flood messages tasks held python-http; all by default. Whole processes over loopback;
  * the variants of a race take turns, each after memory was warmed; the first round is not counted; medians. docs/performance.md says how
  * each row is measured.
  */
@@ -9,6 +9,7 @@ import { cpus, loadavg, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { amule } from './amule.ts'
+import { held, tasks } from './ask.ts'
 import { g4 } from './cold-start.ts'
 import { type Figure, memory, starting } from './figures.ts'
 import { flood } from './flood.ts'
@@ -47,6 +48,8 @@ const figures: Record<string, (context: Context, runs: number) => Promise<Figure
   start: starting,
   flood,
   messages,
+  tasks,
+  held,
   'python-http': messageHttp
 }
 const titles: Record<string, string> = {
@@ -57,6 +60,8 @@ const titles: Record<string, string> = {
   start: 'Starting',
   flood: 'Junk from one peer',
   messages: 'Messages of 1 KiB between two processes',
+  tasks: 'Tasks between two processes',
+  held: 'Idle links',
   'python-http': 'Messages over HTTP'
 }
 const NAMES = [...Object.keys(races), ...Object.keys(figures)]
