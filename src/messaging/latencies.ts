@@ -1,11 +1,19 @@
 /** The last so many durations and their percentiles. */
 import { LATENCY_SAMPLES } from './limits.ts'
 
+const FIRST_SAMPLES = 16
+
 export class Latencies {
-  readonly #ms = new Float64Array(LATENCY_SAMPLES)
+  /** Grows: most peers are idle. */
+  #ms = new Float64Array(FIRST_SAMPLES)
   #count = 0
 
   add(ms: number): void {
+    if (this.#count === this.#ms.length && this.#count < LATENCY_SAMPLES) {
+      const more = new Float64Array(Math.min(LATENCY_SAMPLES, 4 * this.#count))
+      more.set(this.#ms)
+      this.#ms = more
+    }
     this.#ms[this.#count++ % LATENCY_SAMPLES] = ms
   }
   /** @returns undefined when nothing was measured yet */

@@ -339,7 +339,8 @@ export class LinkSender {
     if (!unacked) return undefined
     this.#unacked.delete(sequence)
     this.#window.acked(unacked.bytes, unacked.sentAt, now)
-    this.#deps.figures.latencies.add(now - unacked.sentAt)
+    // Heartbeats say nothing about messages, and idle peers have nothing else.
+    if (unacked.message || unacked.transfer !== undefined) this.#deps.figures.latencies.add(now - unacked.sentAt)
     return unacked
   }
 
