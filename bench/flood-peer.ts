@@ -15,6 +15,9 @@ import { PeerGuard } from '../src/messaging/peer-guard.ts'
 import { sessionChannels } from '../src/messaging/session-channel.ts'
 import { openHost } from '../src/net/host.node.ts'
 import { ScopeGate } from '../src/net/scope-gate.ts'
+import { pooledRandom } from '../src/platform/random-pool.ts'
+import { openThreadedVerifier } from '../src/platform/verify-threads.node.ts'
+import { ed25519Layer } from '../src/session/layers.ts'
 import { openSessions } from '../src/session/sessions.ts'
 import { openPeerBook } from '../src/trust/peer-book.node.ts'
 import { NETWORK, note, peerSeedOf, seedOf, selfOf } from '../test/kits/messaging.ts'
@@ -30,13 +33,16 @@ const gate = new ScopeGate()
 if (address) gate.allow(address, 'user')
 const [self, clock, log] = [await selfOf(role), systemClock, silentLogger]
 const host = stack.use(await openHost({ clock, log, gate, peerPrivateKey: peerSeedOf(role) }, { listen: ['/ip4/127.0.0.1/tcp/0'] }))
-const sessions = stack.use(openSessions({ clock, random: randomBytes, self, network: NETWORK }))
+// As in a node.
+const authentication = { ...ed25519Layer(self), verifier: openThreadedVerifier }
+const random = pooledRandom(randomBytes)
+const sessions = stack.use(openSessions({ clock, random, self, network: NETWORK, authentication }))
 const channels = sessionChannels(sessions)
 const dial = (): ReturnType<typeof openMessageStream> => openMessageStream(host.streams, peerId, [address], AbortSignal.timeout(5000))
 
 function openMessages(guard?: Guard): Promise<OpenMessenger> {
   const store = stack.use(openMessageStore(`${folder}/${role}/messages.db`, { storageKey: seedOf(role) }))
-  return openMessenger({ clock, log, random: randomBytes, store, self, channels, opener: { open: dial }, ...(guard && { guard }) })
+  return openMessenger({ clock, log, random, store, self, channels, opener: { open: dial }, ...(guard && { guard }) })
 }
 
 async function receive(): Promise<void> {

@@ -10,7 +10,7 @@ import type { Logger } from '../base/log.ts'
 import { rateKeyOf } from '../net/address-scope.ts'
 import type { TlsIdentity } from '../platform/x509.node.ts'
 import type { Penalty } from '../trust/scores.ts'
-import { type ReceivedSecureMessage, readSecureMessage } from '../wire/secure-message.ts'
+import { type ReceivedSecureMessage, readSecureMessageAhead } from '../wire/secure-message.ts'
 import { answer, refuse, replyText } from './http-answer.node.ts'
 import { HttpAuthority } from './http-authority.ts'
 import { BodyBudget, checkLength, readBody } from './http-body.node.ts'
@@ -196,7 +196,8 @@ class Routes {
     let message: ReceivedSecureMessage
     let link: HttpLink
     try {
-      message = readSecureMessage(body)
+      // The session that it belongs to reads it next.
+      message = readSecureMessageAhead(body)
       if (message.recipientId !== this.#deps.self.entityId) throw new KithError('MISROUTED', 'the message is for somebody else')
       link = await this.#links.linkFor(message, name, address)
     } catch (error) {

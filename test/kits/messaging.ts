@@ -13,6 +13,7 @@ import { openMessageStore } from '../../src/messaging/message-store.node.ts'
 import { type MessengerDeps, type OpenMessenger, openMessenger } from '../../src/messaging/messenger.ts'
 import { sessionChannels } from '../../src/messaging/session-channel.ts'
 import { pooledRandom } from '../../src/platform/random-pool.ts'
+import { type AuthenticationLayer, ed25519Layer } from '../../src/session/layers.ts'
 import { openSessions } from '../../src/session/sessions.ts'
 import type { SessionSelf } from '../../src/session/types.ts'
 import { didOfKey } from '../../src/wire/did-key.ts'
@@ -56,6 +57,8 @@ export class MemoryNetwork {
   dials = 0
   /** Stands between delivery and the sessions of peers that are opened next. */
   wrap: (channels: Channels) => Channels = channels => channels
+  /** How peers that are opened next sign and check. */
+  authentication: (self: SessionSelf) => AuthenticationLayer = ed25519Layer
   readonly clock: Clock
 
   constructor(clock: Clock = systemClock) {
@@ -65,7 +68,13 @@ export class MemoryNetwork {
   async open(folder: string, name: string, options: Partial<MessengerDeps> = {}): Promise<TestPeer> {
     const self = await selfOf(name)
     const { clock } = this
-    const sessions = openSessions({ clock, random: pooledRandom(randomBytes), self, network: NETWORK })
+    const sessions = openSessions({
+      clock,
+      random: pooledRandom(randomBytes),
+      self,
+      network: NETWORK,
+      authentication: this.authentication(self)
+    })
     const store = openMessageStore(join(folder, name, 'messages.db'), { storageKey: seedOf(`${name} storage`) })
     const deps: MessengerDeps = {
       ...{ clock, random: randomBytes, log: silentLogger, store, self, channels: this.wrap(sessionChannels(sessions)) },
