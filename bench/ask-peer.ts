@@ -25,6 +25,7 @@ import { ed25519Layer } from '../src/session/layers.ts'
 import { openSessions, type Sessions } from '../src/session/sessions.ts'
 import type { SessionSelf } from '../src/session/types.ts'
 import { NETWORK, peerSeedOf, seedOf, selfOf } from '../test/kits/messaging.ts'
+import { heapAsInProgram } from './heap.ts'
 
 export interface AskPeerSettings {
   readonly role: 'worker' | 'asker' | 'holder' | 'crowd'
@@ -37,6 +38,7 @@ export interface AskPeerSettings {
   readonly to?: { readonly id: string; readonly peerId: string; readonly address: string }
 }
 
+heapAsInProgram()
 const { role, folder, count = 0, warm = 0, from = 0, to } = JSON.parse(process.argv[2] ?? '{}') as AskPeerSettings
 const say = (line: Record<string, unknown>): void => void process.stdout.write(`${JSON.stringify(line)}\n`)
 const [clock, log, random] = [systemClock, silentLogger, pooledRandom(randomBytes)]

@@ -21,7 +21,9 @@ import { ed25519Layer } from '../src/session/layers.ts'
 import { openSessions } from '../src/session/sessions.ts'
 import { openPeerBook } from '../src/trust/peer-book.node.ts'
 import { NETWORK, note, peerSeedOf, seedOf, selfOf } from '../test/kits/messaging.ts'
+import { heapAsInProgram } from './heap.ts'
 
+heapAsInProgram()
 const [role = '', folder = '', to = '', peerId = '', address = '', seconds = '0'] = process.argv.slice(2)
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`)
 const pause = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))

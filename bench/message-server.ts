@@ -5,7 +5,9 @@ import { openMessageHttp } from '../src/messaging/http-server.node.ts'
 import { openThreadedVerifier } from '../src/platform/verify-threads.node.ts'
 import { ed25519Layer } from '../src/session/layers.ts'
 import { MemoryNetwork, selfOf } from '../test/kits/messaging.ts'
+import { heapAsInProgram } from './heap.ts'
 
+heapAsInProgram()
 const network = new MemoryNetwork()
 // As in a node.
 network.authentication = self => ({ ...ed25519Layer(self), verifier: openThreadedVerifier })

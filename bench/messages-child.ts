@@ -13,6 +13,7 @@ import { openThreadedVerifier } from '../src/platform/verify-threads.node.ts'
 import { ed25519Layer } from '../src/session/layers.ts'
 import { openSessions } from '../src/session/sessions.ts'
 import { NETWORK, note, peerSeedOf, seedOf, selfOf } from '../test/kits/messaging.ts'
+import { heapAsInProgram } from './heap.ts'
 
 export interface MessagesChildSettings {
   readonly folder: string
@@ -28,6 +29,7 @@ export interface MessagesChildSettings {
   readonly to?: { readonly id: string; readonly peerId: string; readonly address: string }
 }
 
+heapAsInProgram()
 const settings = JSON.parse(process.argv[2] ?? '{}') as MessagesChildSettings
 const { folder, name, to, count, warm, rate } = settings
 const say = (line: Record<string, unknown>): void => void process.stdout.write(`${JSON.stringify(line)}\n`)

@@ -1,13 +1,17 @@
 /** Bytes to text and back. Every reader is strict: what it accepts has exactly one spelling. */
 import { KithError } from './errors.ts'
 
-const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
+const HEX_CODES = Uint8Array.from('0123456789abcdef', c => c.charCodeAt(0))
+const ascii = new TextDecoder()
 
-/** Lower-case hex. */
+/** Lower-case hex. Through codes, because putting a text together digit by digit leaves a text behind for each. */
 export function bytesToHex(bytes: Uint8Array): string {
-  let out = ''
-  for (const b of bytes) out += HEX[b]
-  return out
+  const codes = new Uint8Array(2 * bytes.length)
+  for (let i = 0; i < bytes.length; i++) {
+    codes[2 * i] = HEX_CODES[bytes[i]! >> 4]!
+    codes[2 * i + 1] = HEX_CODES[bytes[i]! & 15]!
+  }
+  return ascii.decode(codes)
 }
 
 /** Hex (either case, even length, no prefix) to bytes. @throws BAD_HEX */

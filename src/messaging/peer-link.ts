@@ -232,6 +232,8 @@ export class PeerLink {
       this.link.settled(frame, { code, message: textOf(error) })
       return
     }
+    // What had come before it ended is not looked at any more.
+    if (this.ended) return
     this.#deps.guard.report(this.#origin, code)
     this.#deps.log.debug('bad frame', { peer: this.channel.peer, code })
     if (++this.#badFrames >= MAX_BAD_FRAMES || FATAL.has(code))

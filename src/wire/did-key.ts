@@ -19,8 +19,20 @@ const LIMBS = 12
 /** Whether a text looks like the did:key of an Ed25519 key; `keyOfDid` decides. Costs next to nothing. */
 export const looksLikeDid = (text: string): boolean => text.length === DID_CHARS && SHAPE.test(text)
 
+/** The last that was read: most messages come from whom the one before came from. */
+let last: { readonly text: string; readonly key: Uint8Array<ArrayBuffer> } | undefined
+
 /** The Ed25519 key inside a did:key; undefined for any other text, other kinds of keys included. Whether the key is a point is not checked. */
 export function keyOfDid(text: string): Uint8Array<ArrayBuffer> | undefined {
+  if (last?.text !== text) {
+    const key = readKey(text)
+    if (!key) return undefined
+    last = { text, key }
+  }
+  return last.key.slice()
+}
+
+function readKey(text: string): Uint8Array<ArrayBuffer> | undefined {
   if (!looksLikeDid(text)) return undefined
   /** The number, its lowest limb first. */
   const limbs = new Array<number>(LIMBS).fill(0)
