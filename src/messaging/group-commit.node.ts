@@ -3,7 +3,8 @@
  * on a commit begins at once; the more was in the last one, the longer the next collects, up to an eighth of the time for commits.
  */
 
-/** Pause after a commit, in times of what it took, for so many writes in it; and at most. */
+/** Pause after a commit, in times of what it took, for so many writes in it beyond a few; and at most. */
+const FEW_WRITES = 3
 const WRITES_PER_REST = 2
 const MAX_RESTS = 7
 /** Timers are not finer than this. */
@@ -68,7 +69,8 @@ export class GroupCommit {
     const begun = performance.now()
     this.#commit(items)
     const ended = performance.now()
-    this.#nextAt = ended + Math.min(MAX_REST_MS, (ended - begun) * Math.min(MAX_RESTS, items.length / WRITES_PER_REST))
+    const rests = Math.min(MAX_RESTS, Math.max(0, items.length - FEW_WRITES) / WRITES_PER_REST)
+    this.#nextAt = ended + Math.min(MAX_REST_MS, (ended - begun) * rests)
     if (this.#committed.length > 0 && !this.#isSyncing) void this.#syncAll()
   }
 
