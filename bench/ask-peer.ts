@@ -79,7 +79,7 @@ async function openMessages(name: string): Promise<{ readonly self: SessionSelf;
 
 async function openTaskPeer(name: string): Promise<Tasks> {
   const { self, messenger } = await openMessages(name)
-  const store = stack.use(openTaskStore(`${folder}/${name}`))
+  const store = stack.use(openTaskStore(`${folder}/${name}`, { storageKey: seedOf(`${name} tasks`) }))
   const sign = (bytes: Uint8Array): Promise<Uint8Array> => self.signBytes(bytes)
   return stack.use(await openTasks({ messenger, store, clock, random, log, sign, mayDelegate: () => true }))
 }
