@@ -62,6 +62,8 @@ export function createApiClient(deps: ApiClientDeps, options: ApiClientOptions):
     },
     inspect: (address, signal) => call('POST', '/v1/inspect', { address }, signal),
     unshare: (text, signal) => call('DELETE', `/v1/shares/${id(text)}`, undefined, signal),
+    torrents: signal => call('GET', '/v1/torrents', undefined, signal),
+    dropTorrent: (text, signal) => call('DELETE', `/v1/torrents/${id(text)}`, undefined, signal),
     downloads: signal => call('GET', '/v1/downloads', undefined, signal),
     get: (request: GetRequest, signal) => call('POST', '/v1/downloads', request, signal),
     download: (text, signal) => call<DownloadView>('GET', `/v1/downloads/${id(text)}`, undefined, signal),

@@ -14,6 +14,7 @@ import type {
   ShareRequest,
   ShareView,
   StatusView,
+  TorrentView,
   WalletView
 } from '../node/types.ts'
 
@@ -44,6 +45,10 @@ export interface NodeClient {
   inspect(address: string, signal?: AbortSignal): Promise<FileInfo>
   /** @throws UNKNOWN_SHARE */
   unshare(id: string, signal?: AbortSignal): Promise<ShareView>
+  /** Torrents of others that are seeded on. */
+  torrents(signal?: AbortSignal): Promise<readonly TorrentView[]>
+  /** @param id info-hash in hex, or a magnet link @throws UNKNOWN_SHARE, BAD_LINK, BAD_MAGNET */
+  dropTorrent(id: string, signal?: AbortSignal): Promise<TorrentView>
   downloads(signal?: AbortSignal): Promise<readonly DownloadView[]>
   /** Starts or resumes a download and returns at once. */
   get(request: GetRequest, signal?: AbortSignal): Promise<DownloadView>

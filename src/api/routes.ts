@@ -49,6 +49,16 @@ const fileRoutes: readonly Route[] = [
   remove('/v1/shares/{id}', 'unshare', 'Stops seeding by file id, CID or link; the file is not touched', s.shareView, async (d, { id }) =>
     ok(await d.client.unshare(id))
   ),
+  get('/v1/torrents', 'torrents', 'Torrents of others that this node seeds on to their swarms', s.torrentView.array(), async d =>
+    ok(await d.client.torrents())
+  ),
+  remove(
+    '/v1/torrents/{id}',
+    'dropTorrent',
+    'Stops seeding a torrent by info-hash or magnet link; its files are not touched',
+    s.torrentView,
+    async (d, { id }) => ok(await d.client.dropTorrent(id))
+  ),
   post(
     '/v1/inspect',
     'inspect',

@@ -102,6 +102,21 @@ export const shareView: z.ZodType<Json<T.ShareView>> = z.strictObject({
   addedAt: time
 })
 
+export const torrentView: z.ZodType<Json<T.TorrentView>> = z.strictObject({
+  infoHash: z.string().describe('20 bytes: of v1, or the front of that of v2'),
+  infoHashV2: z.string().optional(),
+  name: z.string(),
+  path: z.string(),
+  size: bytes,
+  files: z.int().nonnegative(),
+  protocols: z.array(z.string()),
+  state: z.enum(['seeding', 'changed', 'missing', 'stopped']),
+  magnet: z.string(),
+  torrentPath: z.string(),
+  uploadedBytes: bytes,
+  addedAt: time
+})
+
 export const settlementReport: z.ZodType<Json<T.SettlementReport>> = z.strictObject({
   state: z.enum(['nothing-owed', 'confirmed', 'sent', 'queued', 'failed']),
   tx: z.string().optional(),
@@ -197,6 +212,7 @@ export const statusView: z.ZodType<Json<T.StatusView>> = z.strictObject({
   node: z.strictObject({ ...infoFields, uptimeSeconds: z.number(), capacityBytes: bytes, usedBytes: bytes }),
   peers: z.array(peerView),
   shares: z.array(shareView),
+  torrents: z.array(torrentView),
   downloads: z.array(downloadView),
   wallet: walletView
 })
@@ -252,6 +268,7 @@ export const namedSchemas: Readonly<Record<string, z.ZodType>> = {
   SendRequest: sendRequest,
   NodeInfo: nodeInfo,
   StatusView: statusView,
+  TorrentView: torrentView,
   ShareView: shareView,
   Hashing: hashingView,
   FileInfo: fileInfo,

@@ -14,6 +14,7 @@ import {
   scriptedNode,
   settlementReport,
   shareView,
+  torrentView,
   walletView
 } from '../../test/kits/scripted-node.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
@@ -325,6 +326,10 @@ test('the client gives what the node gives, and its errors with code and hint', 
     (e: unknown) => hasCode(e, 'UNKNOWN_SHARE') && (e as KithError).hint === 'run: kith status'
   )
   assert.equal(node.changes.at(-1), 'unshare:kith:x?a=b/c#d')
+  const [torrent] = await client.torrents()
+  assert.deepEqual(torrent, torrentView)
+  assert.equal((await client.dropTorrent(torrentView.infoHash)).state, 'stopped')
+  await assert.rejects(client.dropTorrent(torrentView.magnet), { code: 'UNKNOWN_SHARE' })
   await assert.rejects(client.download('nope'), e => hasCode(e, 'UNKNOWN_DOWNLOAD'))
   await rig[Symbol.asyncDispose]()
   await assert.rejects(client.info(), e => hasCode(e, 'NODE_UNREACHABLE'))

@@ -43,6 +43,7 @@ test('a node in the foreground serves all other commands of its home, and ends c
 
   assert.equal((await kith(home, 'unshare', `kith:${HEX_A}`, '--json')).code, 3)
   assert.equal((await kith(home, 'unshare', HEX_A, '--json')).last['state'], 'stopped')
+  assert.equal((await kith(home, 'unshare', '5a'.repeat(20), '--json')).last['state'], 'stopped')
   assert.equal((await kith(home, 'stop', '--json')).last['stopped'], true)
   const end = await up.ended()
   assert.equal(end.code, 0)

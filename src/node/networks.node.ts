@@ -11,6 +11,7 @@ import type { OtherSwarm } from '../transfer/other-swarms.node.ts'
 import type { FeedContext } from '../transfer/plan.node.ts'
 import type { Share, ShareIndex, Source, TransferProtocol, UploadGate } from '../transfer/protocol.ts'
 import type { ShareSummary } from '../transfer/share-store.node.ts'
+import { hashesOfKept, type KeptTorrent } from '../transfer/torrent-book.node.ts'
 import { type Torrents, torrentHashes } from '../transfer/torrents.node.ts'
 import type { openRtc, openRtcTracker } from '../transfer/webtorrent.node.ts'
 import type { OfferProtocol } from '../wire/offer.ts'
@@ -66,9 +67,15 @@ export interface Networks {
   readonly all: readonly Network[]
   /** Opens what serves these protocols. @returns why some could not be opened; they are left out, with a warning */
   ready(protocols: readonly string[]): Promise<readonly unknown[]>
-  readonly bittorrent: Network & { readonly opened: Torrents }
+  readonly bittorrent: Network & {
+    readonly opened: Torrents
+    /** Tells its swarm that a torrent of others is seeded here, until disposed. */
+    announceTorrent(torrent: KeptTorrent): AsyncDisposable
+  }
   readonly webtorrent: Network & {
     readonly service: Service<OpenedRtc>
+    /** The same at WebSocket trackers that it, or the user, named. */
+    announceTorrent(torrent: KeptTorrent): AsyncDisposable
     /** Joins the swarm of a torrent at WebSocket trackers that it, or the user, named; undefined without any. */
     joinTorrent(torrent: WebTorrentOf, found: readonly string[], hints: Hints, context: FeedContext): AsyncDisposable | undefined
   }
@@ -117,6 +124,11 @@ export async function openNetworks(stack: AsyncDisposableStack, deps: NetworkDep
           )
         )
       ),
+    announceTorrent: kept => {
+      const { given, tiers, private: isPrivate } = kept
+      const to = { given: given.filter(t => !isWeb(t)), tiers, private: isPrivate }
+      return together(hashesOfKept(kept).map(hash => torrents.protocol.announceTorrent(hash, to)))
+    },
     others: ({ peers, trackers }) => ({
       protocol: 'bittorrent',
       open: (extra, context) => {
@@ -168,6 +180,16 @@ function webTorrent(stack: AsyncDisposableStack, deps: NetworkDeps, config: Conf
         return together(split(extra).map(hash => openRtcOthers(protocol, { trackers: web }, hash, context)))
       }
       return { protocol: 'webtorrent', open: (extra, context) => later(join(extra, context), log) }
+    },
+    announceTorrent: kept => {
+      const { opened } = service
+      if (!opened || kept.private) return nothing
+      const given = [...configured, ...kept.given.filter(isWeb)]
+      const all = (hash: Uint8Array): AsyncDisposable[] => [
+        opened.protocol.announceShare(hash, given, 'given'),
+        opened.protocol.announceShare(hash, kept.webTrackers, 'found')
+      ]
+      return together(hashesOfKept(kept).flatMap(all))
     },
     joinTorrent: (torrent, found, hints, context) => {
       const given = [...configured, ...hints.trackers.filter(isWeb)]

@@ -10,6 +10,7 @@ import { openIdentity } from '../identity/open.node.ts'
 import { lockFolder } from '../platform/files.node.ts'
 import type { ColdTier } from '../transfer/chunk-cache.ts'
 import type { Share, ShareIndex } from '../transfer/protocol.ts'
+import type { KeptTorrent } from '../transfer/torrent-book.node.ts'
 import { FirstWorkers } from '../transfer/verify-workers.node.ts'
 import type { OfferProtocol } from '../wire/offer.ts'
 import type { AskService } from './ask-types.ts'
@@ -96,7 +97,8 @@ async function openServing(
     { serveOffers },
     { openKithStream },
     { openTlsIdentity },
-    { ChunkCache }
+    { ChunkCache },
+    { TorrentBook }
   ] = await Promise.all([
     import('../transfer/share-book.node.ts'),
     import('../transfer/http.node.ts'),
@@ -105,7 +107,8 @@ async function openServing(
     import('../transfer/offers.ts'),
     import('../transfer/stream.ts'),
     import('../platform/x509.node.ts'),
-    import('../transfer/chunk-cache.ts')
+    import('../transfer/chunk-cache.ts'),
+    import('../transfer/torrent-book.node.ts')
   ])
   const signer = {
     instanceKey: identity.instance.key,
@@ -139,12 +142,14 @@ async function openServing(
       tickets,
       payments: payments.gate,
       termsOf: share => shares.termsOf(share),
-      onAdmitted: (share, bytes) => notices.admitted?.(share.fileId, bytes),
+      onAdmitted: (share, bytes) => (share.torrent ? undefined : notices.admitted?.(share.fileId, bytes)), // what others made has no file id
       onSent: () => {}
     },
     { uploadLimit: config.uploadLimit }
   )
-  const sharesOf = (protocol: string): ShareIndex => shares.forProtocol(protocol)
+  const torrentDeps = { clock: systemClock, log: log.child('torrents'), onStopped: (t: KeptTorrent) => notices.torrentStopped?.(t) }
+  const torrents = stack.use(new TorrentBook(torrentDeps, join(config.folders.data, 'seeded-torrents')))
+  const sharesOf = (protocol: string): ShareIndex => torrents.beside(shares.forProtocol(protocol), protocol)
   const serving = { gate, clock: systemClock, log: log.child('transfer') }
   const tls = openTlsIdentity(join(config.folders.data, 'identity', 'tls.key'))
   const host = tcpHost(config.listen)
@@ -172,7 +177,7 @@ async function openServing(
   const offers = { rpc: network.host.rpc, clock: systemClock, signer, tickets, payments: payments.gate }
   stack.use(serveOffers(offers, shares))
   const protocols = [http.protocol, http.secureProtocol, ...networks.all.map(n => n.protocol), stream]
-  return { config, log, identity, ...network, payments, shares, offers, httpPort: http.server.port, networks, protocols, notices }
+  return { config, log, identity, ...network, payments, shares, torrents, offers, httpPort: http.server.port, networks, protocols, notices }
 }
 
 /** The disk tier of the cache: for shares that lie on something slower than the state folder. */

@@ -7,6 +7,7 @@ import type { ScopeGate } from '../net/scope-gate.ts'
 import type { OfferDeps } from '../transfer/offers.ts'
 import type { TransferProtocol } from '../transfer/protocol.ts'
 import type { ShareBook } from '../transfer/share-book.node.ts'
+import type { KeptTorrent, TorrentBook } from '../transfer/torrent-book.node.ts'
 import type { FirstWorkers } from '../transfer/verify-workers.node.ts'
 import type { Config } from './config.ts'
 import type { Networks } from './networks.node.ts'
@@ -21,6 +22,8 @@ export interface NodeParts {
   readonly gate: ScopeGate
   readonly payments: Payments
   readonly shares: ShareBook
+  /** Torrents of others. */
+  readonly torrents: TorrentBook
   readonly networks: Networks
   readonly offers: OfferDeps
   readonly httpPort: number
@@ -34,5 +37,6 @@ export interface NodeParts {
 
 export interface Notices {
   shareStopped?: (fileId: Uint8Array, reason: string) => void
+  torrentStopped?: (torrent: KeptTorrent) => void
   admitted?: (fileId: Uint8Array, bytes: number) => void
 }

@@ -10,6 +10,7 @@ import type { DownloadMemory } from './download-memory.node.ts'
 import { inspectAddress } from './inspect.node.ts'
 import type { NodeParts } from './parts.node.ts'
 import { ShareDesk } from './share-desk.node.ts'
+import { TorrentDesk } from './torrent-desk.node.ts'
 import type {
   DownloadView,
   FileInfo,
@@ -21,6 +22,7 @@ import type {
   ShareRequest,
   ShareView,
   StatusView,
+  TorrentView,
   WalletService
 } from './types.ts'
 import { version } from './version.ts'
@@ -36,6 +38,7 @@ export class RunningNode implements KithNode {
   readonly #emitter: Emitter<{ event: NodeEvent }>
   readonly #desk: DownloadDesk
   readonly #shareDesk: ShareDesk
+  readonly #torrentDesk: TorrentDesk
   readonly #closing = new AbortController()
   /** Work that goes on behind answers; ended before the parts close. */
   readonly #tasks = new Set<Promise<unknown>>()
@@ -52,6 +55,7 @@ export class RunningNode implements KithNode {
     this.#desk = new DownloadDesk(parts, listeners, memory)
     stack.use(this.#desk)
     this.#shareDesk = new ShareDesk(parts, event => this.#emit(event))
+    this.#torrentDesk = new TorrentDesk(parts)
     this.wallet = createWalletService(parts)
     parts.host.events.on('addresses:changed', () => this.#shareDesk.announceAddresses(), this.#closing.signal)
     parts.notices.admitted = (fileId, bytes) => this.#onAdmitted(bytesToHex(fileId), bytes)
@@ -67,6 +71,7 @@ export class RunningNode implements KithNode {
   /** Publishes every share again; goes on in the background. */
   announceAll(): void {
     this.#shareDesk.announceAll()
+    this.#torrentDesk.announceAll()
   }
 
   /** Ports on which files are served. */
@@ -95,7 +100,7 @@ export class RunningNode implements KithNode {
       capacityBytes: config.capacityBytes ?? usedBytes + bavail * bsize,
       usedBytes
     }
-    return { node, peers: host.peers(), shares, downloads: this.downloads(), wallet: await this.wallet.view() }
+    return { node, peers: host.peers(), shares, torrents: this.torrents(), downloads: this.downloads(), wallet: await this.wallet.view() }
   }
 
   share(request: ShareRequest, signal?: AbortSignal): Promise<ShareView> {
@@ -104,8 +109,16 @@ export class RunningNode implements KithNode {
   shares(): ShareView[] {
     return this.#shareDesk.all()
   }
-  unshare(id: string): Promise<ShareView> {
-    return this.#shareDesk.unshare(id)
+  async unshare(id: string): Promise<ShareView> {
+    const view = await this.#shareDesk.unshare(id)
+    await this.#torrentDesk.dropFile(view.path)
+    return view
+  }
+  torrents(): TorrentView[] {
+    return this.#torrentDesk.all()
+  }
+  dropTorrent(id: string): Promise<TorrentView> {
+    return this.#torrentDesk.drop(id)
   }
   inspect(address: string, signal?: AbortSignal): Promise<FileInfo> {
     return inspectAddress(this.#parts, address, signal)
@@ -133,7 +146,7 @@ export class RunningNode implements KithNode {
     this.#closing.abort()
     await this.#desk[Symbol.asyncDispose]()
     await Promise.allSettled(this.#tasks)
-    await this.#shareDesk[Symbol.asyncDispose]()
+    await Promise.all([this.#shareDesk[Symbol.asyncDispose](), this.#torrentDesk[Symbol.asyncDispose]()])
     await this.#stack.disposeAsync()
     await this.#shareDesk.settled()
   }
@@ -157,10 +170,12 @@ export class RunningNode implements KithNode {
     this.#emit({ type: 'upload:progress', fileId, bytes })
   }
 
-  /** `--seed`: what was fetched is shared on, free of charge. */
+  /** `--seed`: what was fetched is shared on, free of charge. A torrent goes on in its own swarm; a file has Kith's addresses, too. */
   #onDone(download: Download, request: GetRequest): void {
     const path = download.sealedPath ?? download.path
-    if (!request.seed || !path || download.plan?.files) return
+    if (!request.seed || !path) return
+    this.#track(this.#torrentDesk.keep(download, request))
+    if (download.plan?.files) return
     this.#track(this.share({ path, ...(download.plan ? { name: download.plan.name } : {}) }, this.#closing.signal))
   }
 }

@@ -22,6 +22,10 @@ export interface KithNode extends AsyncDisposable {
   inspect(address: string, signal?: AbortSignal): Promise<FileInfo>
   /** Stops seeding by file id (hex or CID) or link; the file is not touched. @throws UNKNOWN_SHARE */
   unshare(id: string): Promise<ShareView>
+  /** Torrents of others that are seeded on. */
+  torrents(): TorrentView[]
+  /** Stops seeding a torrent by info-hash (hex) or magnet link; its files are not touched. @throws UNKNOWN_SHARE, BAD_LINK, BAD_MAGNET */
+  dropTorrent(id: string): Promise<TorrentView>
   /** Starts (or resumes) a download and returns at once. @throws BAD_LINK, PATH_FORBIDDEN, DOWNLOAD_RUNNING */
   get(request: GetRequest): Promise<DownloadView>
   downloads(): DownloadView[]
@@ -101,6 +105,25 @@ export interface ShareView {
   readonly plainMagnet: string | undefined
   readonly plainTorrentPath: string | undefined
   readonly httpUrls: readonly string[]
+  readonly uploadedBytes: number
+  readonly addedAt: number
+}
+
+/** A torrent that others made and that is seeded on to its own swarm. */
+export interface TorrentView {
+  /** 20 bytes: v1's, or the front of v2's. */
+  readonly infoHash: string
+  readonly infoHashV2: string | undefined
+  readonly name: string
+  /** Of the file or folder. */
+  readonly path: string
+  readonly size: number
+  /** With bytes. */
+  readonly files: number
+  readonly protocols: readonly string[]
+  readonly state: 'seeding' | 'changed' | 'missing' | 'stopped'
+  readonly magnet: string
+  readonly torrentPath: string
   readonly uploadedBytes: number
   readonly addedAt: number
 }
@@ -230,6 +253,8 @@ export interface StatusView {
   readonly node: NodeInfo & { readonly uptimeSeconds: number; readonly capacityBytes: number; readonly usedBytes: number }
   readonly peers: readonly PeerView[]
   readonly shares: readonly ShareView[]
+  /** Torrents of others that are seeded on. */
+  readonly torrents: readonly TorrentView[]
   readonly downloads: readonly DownloadView[]
   readonly wallet: WalletView
 }

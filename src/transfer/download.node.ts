@@ -13,8 +13,9 @@ import { peerIdToText } from '../identity/peer-id.ts'
 import { offerCodec } from '../wire/offer.ts'
 import { offerAnswer } from '../wire/transfer-rpc.ts'
 import { amountDue } from '../wire/wei.ts'
+import { hashesOfInfo } from './bittorrent/metainfo.ts'
 import { ChunkVerifier } from './disk/chunk-verifier.node.ts'
-import { finishFiles } from './disk/finish-files.node.ts'
+import { type FinishedFiles, finishFiles } from './disk/finish-files.node.ts'
 import { type PartialShare, partialShare } from './disk/partial-share.node.ts'
 import { placeFile } from './disk/place-file.node.ts'
 import { Decrypter } from './encryption/file-encryption.node.ts'
@@ -100,6 +101,8 @@ export class Download implements AsyncDisposable {
   message = 'looking for seeders'
   plan: Plan | undefined
   path: string | undefined
+  /** Every file that `path` stands for, and where in the content it begins. */
+  placed: FinishedFiles['files'] = []
   /** The encrypted file beside `path`, when it was kept. */
   sealedPath: string | undefined
   /** Name inside an encrypted file. */
@@ -421,7 +424,7 @@ export class Download implements AsyncDisposable {
     if (torrent) {
       const share = partialShare(plan, part)
       this.#partial = share
-      const remove = this.#deps.shares.addTorrent(bytesToHex(torrent.infoHash), share)
+      const remove = this.#deps.shares.addTorrent(hashesOfInfo(torrent).map(bytesToHex), share)
       return async () => {
         remove()
         await share.close()
@@ -484,7 +487,7 @@ export class Download implements AsyncDisposable {
     chmodSync(decrypter.path, 0o666 & ~process.umask())
     const path = placeFile(decrypter.path, folder, safeName(name, plan.stem))
     decrypter.keep()
-    if (seed) this.sealedPath = await finishFiles(part, folder, plan)
+    if (seed) this.sealedPath = (await finishFiles(part, folder, plan)).path
     else await part.discard()
     return path
   }
@@ -502,7 +505,12 @@ export class Download implements AsyncDisposable {
         { hint: 'the link names a file and a hash list that do not belong together' }
       )
     }
-    this.path = decrypter ? await this.#unseal(decrypter, part, plan) : await finishFiles(part, this.options.folder, plan)
+    if (decrypter) this.path = await this.#unseal(decrypter, part, plan)
+    else {
+      const { path, files } = await finishFiles(part, this.options.folder, plan)
+      this.placed = files
+      this.path = path
+    }
     this.#set('settling', 'paying the seeders')
     const result = await bill.settle(undefined, this.#stop.signal)
     this.settlement = mergeSettlements(this.settlement, result)

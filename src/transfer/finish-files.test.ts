@@ -14,10 +14,16 @@ test('CH12: files of a torrent that are each other as folders, or differ only in
   writeFileSync(part.path, 'abcdefg')
   const paths = [['a'], ['a', 'b'], ['a', 'c'], ['A'], ['d', 'e'], ['d'], ['..', '..', 'f']]
   const files = paths.map((path, i) => ({ path, offset: i, length: 1 }))
-  const root = await finishFiles(part, folder, { stem: 'stem', name: 't', grid: part.grid, files } as unknown as Plan)
+  const { path: root, files: placed } = await finishFiles(part, folder, {
+    stem: 'stem',
+    name: 't',
+    grid: part.grid,
+    files
+  } as unknown as Plan)
   const all = readdirSync(root, { recursive: true, withFileTypes: true }).filter(e => e.isFile())
   const content = all.map(e => readFileSync(join(e.parentPath, e.name), 'utf8'))
   assert.deepEqual(content.sort(), [...'abcdefg'])
+  assert.deepEqual(placed.map(f => readFileSync(f.path, 'utf8') + f.offset).join(' '), 'a0 b1 c2 d3 e4 f5 g6')
   assert.ok(all.every(e => e.parentPath.startsWith(root)))
   assert.deepEqual(readdirSync(folder), ['t'])
 })

@@ -92,6 +92,8 @@ export const MAX_TICKETS = 10_000
 export const HAVE_AGE_MS = 1_000
 /** Shares that one node seeds. */
 export const MAX_SHARES = 100_000
+/** Torrents of others that one node seeds on. */
+export const MAX_KEPT_TORRENTS = 10_000
 /** Largest .torrent file read. */
 export const MAX_TORRENT_BYTES: number = 10 * 1024 * 1024
 /** Longest journal line of a part file. */

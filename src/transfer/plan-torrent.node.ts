@@ -1,6 +1,6 @@
 /**
  * The plan for a magnet link or a .torrent file: metadata from the file or from peers. Pieces are checked by their place in the tree of
- * their file (BEP 52) where the torrent has all of its trees, else by their SHA-1, which can be made to collide.
+ * their file (BEP 52) where the torrent has all of its trees, else by their SHA-1, which can be made to collide (torrent-content.node.ts).
  */
 import { readFileSync, statSync } from 'node:fs'
 import { bytesToHex, equalBytes } from '../base/bytes.ts'
@@ -8,14 +8,13 @@ import { KithError } from '../base/errors.ts'
 import { CHUNK_BYTES } from '../wire/limits.ts'
 import type { Address } from './address.ts'
 import type { BitTorrent, PeerHints } from './bittorrent/bittorrent.node.ts'
-import { missingLayers, type V2Info } from './bittorrent/file-tree.ts'
-import { HASH_BYTES } from './bittorrent/hashes.ts'
+import { missingLayers } from './bittorrent/file-tree.ts'
 import { type Magnet, parseMagnet } from './bittorrent/magnet.ts'
-import { type Metainfo, parseTorrent } from './bittorrent/metainfo.ts'
+import { type Metainfo, parseTorrent, torrentFileOf } from './bittorrent/metainfo.ts'
 import { makeGrid } from './grid.ts'
-import { pieceHeight } from './hashing/bep52-tree.ts'
 import { FIRST_SOURCE_MS, MAX_TORRENT_BYTES } from './limits.ts'
 import type { FeedContext, Plan } from './plan.node.ts'
+import { filesOfTorrent, foreignTorrent, hashesOfTorrent } from './torrent-content.node.ts'
 
 export interface TorrentPlanDeps {
   readonly bittorrent: BitTorrent
@@ -39,18 +38,24 @@ export async function planTorrent(
     stem: hex.slice(0, 16),
     grid: makeGrid(size, pieceLength),
     header: { key: pieces ? `btih:${hex}` : `btmh:${bytesToHex(v2!.infoHash)}`, size, chunkBytes: pieceLength, root: undefined },
-    hashes: hashesOf(metainfo),
+    hashes: hashesOfTorrent(metainfo),
     name: metainfo.name,
     mime: '',
     fileId: undefined,
     root: undefined,
     chunkHashes: undefined,
     rootIsTrusted: false,
-    torrent: { infoHash, pieces: pieces ?? new Uint8Array() },
-    files: metainfo.multiFile ? filesOf(metainfo) : undefined,
+    torrent: {
+      ...foreignTorrent(metainfo),
+      pieces,
+      file: () => torrentFileOf({ ...metainfo, webTrackers: webTrackersOf(metainfo, magnet) })
+    },
+    files: metainfo.multiFile ? filesOfTorrent(metainfo) : undefined,
     feed: (context, feedSignal) => feed(deps, metainfo, magnet, context, feedSignal)
   }
 }
+
+const webTrackersOf = (torrent: Metainfo, magnet: Magnet | undefined): readonly string[] => magnet?.webTrackers ?? torrent.webTrackers ?? []
 
 /** What a torrent or magnet link says by itself. @throws FILE_NOT_FOUND, BAD_TORRENT, BAD_MAGNET, BENCODE_ERROR */
 export function describeTorrent(address: Extract<Address, { kind: 'magnet' | 'torrent' }>): {
@@ -101,43 +106,6 @@ async function fetchMetainfo({ bittorrent, given }: TorrentPlanDeps, magnet: Mag
   }
 }
 
-function hashesOf({ pieces, v2, pieceLength }: Metainfo): Plan['hashes'] {
-  if (v2 && (!pieces || missingLayers(v2, pieceLength).length === 0)) return treeHashes(v2, pieceLength)
-  return { algorithm: 'sha1', of: c => pieces!.subarray(20 * c, 20 * c + 20) }
-}
-
-/** Each piece belongs to one file: its hash is one of that file's piece layer, or the root of a file that is not longer. */
-function treeHashes(v2: V2Info, pieceLength: number): Plan['hashes'] {
-  const count = v2.files.reduce((n, f) => n + Math.ceil(f.length / pieceLength), 0)
-  const hashes = new Uint8Array(HASH_BYTES * count)
-  const lengths = new Int32Array(count)
-  const heights = new Uint8Array(count)
-  let next = 0
-  for (const { root, length } of v2.files) {
-    if (!root) continue
-    const layer = length > pieceLength ? v2.layers.get(bytesToHex(root)) : root
-    if (!layer) throw new KithError('BAD_TORRENT', 'a piece layer is missing')
-    hashes.set(layer, HASH_BYTES * next)
-    heights.fill(pieceHeight(length, pieceLength), next, next + Math.ceil(length / pieceLength))
-    for (let left = length; left > 0; left -= pieceLength) lengths[next++] = Math.min(left, pieceLength)
-  }
-  return {
-    algorithm: 'sha256-tree',
-    of: c => hashes.subarray(HASH_BYTES * c, HASH_BYTES * (c + 1)),
-    shape: c => ({ bytes: lengths[c]!, height: heights[c]! })
-  }
-}
-
-function filesOf({ files }: Metainfo): NonNullable<Plan['files']> {
-  const out: { path: readonly string[]; offset: number; length: number }[] = []
-  let offset = 0
-  for (const { path, length, pad } of files) {
-    if (!pad) out.push({ path, offset, length })
-    offset += length
-  }
-  return out
-}
-
 async function feed(
   { bittorrent, given, joinWeb }: TorrentPlanDeps,
   torrent: Metainfo,
@@ -145,7 +113,7 @@ async function feed(
   context: FeedContext,
   signal: AbortSignal
 ): Promise<void> {
-  await using _web = torrent.private ? undefined : joinWeb?.(torrent, magnet?.webTrackers ?? torrent.webTrackers ?? [], context)
+  await using _web = torrent.private ? undefined : joinWeb?.(torrent, webTrackersOf(torrent, magnet), context)
   await using _ = bittorrent.openSwarm({
     torrent,
     trackers: torrent.trackers,

@@ -6,7 +6,7 @@ import type { ChunkHashes } from './disk/chunk-verifier.node.ts'
 import type { Grid } from './grid.ts'
 import type { FetchedOffer } from './offers.ts'
 import type { PartHeader } from './part-file.node.ts'
-import type { Source } from './protocol.ts'
+import type { ForeignTorrent, Source } from './protocol.ts'
 import type { SourceStats } from './source-entry.ts'
 
 export interface Plan {
@@ -28,8 +28,8 @@ export interface Plan {
   readonly rootIsTrusted: boolean
   /** A torrent with several files: where each lies in the concatenated content. */
   readonly files: readonly { readonly path: readonly string[]; readonly offset: number; readonly length: number }[] | undefined
-  /** A torrent by its own hash: its peers get the chunks that are there already. */
-  readonly torrent?: { readonly infoHash: Uint8Array; readonly pieces: Uint8Array }
+  /** A torrent by its own hash: its swarm gets the pieces that are there already. `file` makes its .torrent, for seeding it later. */
+  readonly torrent?: ForeignTorrent & { readonly pieces: Uint8Array | undefined; file(): Uint8Array }
   /**
    * A chunk that `source` brought is wrong: replaces what is wrong in `bytes`, the chunk from its start, if the protocol can tell that.
    * @returns true when something was replaced, and it is to be checked again

@@ -89,6 +89,28 @@ export interface TransferProtocol extends AsyncDisposable {
   openSource(endpoint: Endpoint, signal: AbortSignal): Promise<Source>
 }
 
+/** A torrent that others made, as its swarm knows it: peers get this and not a torrent of our own. */
+export interface ForeignTorrent {
+  /** The info dictionary as it was received. */
+  readonly info: Uint8Array
+  /** 20 bytes: v1's, or the front of v2's when the torrent has no v1. */
+  readonly infoHash: Uint8Array
+  /** 32 bytes; undefined without v2. */
+  readonly infoHashV2: Uint8Array | undefined
+  /** BEP 27: its peers are not told of each other. */
+  readonly private: boolean
+  /** Trees of its files, as far as they are known: what hash requests (BEP 52) are answered from. */
+  readonly trees: readonly FileTree[]
+}
+
+/** A file's place in the content of a torrent of v2, and its tree. */
+export interface FileTree extends V2Digest {
+  /** Piece at which the file begins. */
+  readonly firstChunk: number
+  /** Bytes of the file. */
+  readonly size: number
+}
+
 /** A file that this node seeds, as the serving half of a protocol sees it. */
 export interface Share {
   readonly fileId: Uint8Array
@@ -103,6 +125,8 @@ export interface Share {
   readonly pieces: Uint8Array | undefined
   /** BitTorrent v2's tree; undefined when it was not asked for. */
   readonly v2?: V2Digest | undefined
+  /** Set for a torrent that others made, whose pieces may be of any length: it is served as it is. */
+  readonly torrent?: ForeignTorrent | undefined
   /** eDonkey's hashes; undefined when ed2k was not asked for. */
   readonly ed2k?: Ed2kDigest | undefined
   /** Whether a chunk can be served now (a running download has some). */

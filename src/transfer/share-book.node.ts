@@ -176,11 +176,11 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
     }
   }
 
-  /** Serves a running torrent download to its swarm until the returned function is called. */
-  addTorrent(infoHashHex: string, share: Share): () => void {
-    this.#torrents.set(infoHashHex, share)
+  /** Serves a running torrent download to its swarm, by these hashes, until the returned function is called. */
+  addTorrent(infoHashes: readonly string[], share: Share): () => void {
+    for (const hex of infoHashes) this.#torrents.set(hex, share)
     return () => {
-      if (this.#torrents.get(infoHashHex) === share) this.#torrents.delete(infoHashHex)
+      for (const hex of infoHashes) if (this.#torrents.get(hex) === share) this.#torrents.delete(hex)
     }
   }
 

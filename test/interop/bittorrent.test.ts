@@ -27,13 +27,17 @@ function missing(name: string): string | undefined {
 }
 
 /** Program, and the case that is run with it. */
-const cases = [...Object.keys(programs).map(name => [name, 'bt-case.ts', name] as const), ['libtorrent v2', 'bt-v2-case.ts'] as const]
+const cases = [
+  ...Object.keys(programs).map(name => [name, 'bt-case.ts', name] as const),
+  ['libtorrent v2', 'bt-v2-case.ts'] as const,
+  ['libtorrent and aria2, after our restart,', 'bt-reseed-case.ts'] as const
+]
 
 test('other programs fetch from us and seed to us, checked by SHA-256', { concurrency: true }, async t => {
   await Promise.all(
     cases.map(([name, script, ...args]) =>
       t.test(name, { timeout: 100_000 }, async t => {
-        const why = missing(name.split(' ')[0]!)
+        const why = missing(name.split(' ')[0]!) ?? (name.includes('aria2') ? missing('aria2') : undefined)
         if (why) {
           assert.ok(!required, why)
           t.skip(why)

@@ -103,6 +103,21 @@ export const settlementReport: T.SettlementReport = {
   payees: [{ seeder: '12D3KooWseeder', wallet: `0x${'22'.repeat(20)}`, amountWei: '3000000000000000', bytes: 3_145_728 }]
 }
 
+export const torrentView: T.TorrentView = {
+  infoHash: '5a'.repeat(20),
+  infoHashV2: HEX_A,
+  name: 'A folder of others',
+  path: '/home/ada/Downloads/A folder of others',
+  size: 300_000,
+  files: 2,
+  protocols: ['bittorrent', 'webtorrent'],
+  state: 'seeding',
+  magnet: `magnet:?xt=urn:btih:${'5a'.repeat(20)}`,
+  torrentPath: `/home/ada/.local/share/kith/seeded-torrents/${'5a'.repeat(20)}.torrent`,
+  uploadedBytes: 5,
+  addedAt: 1_700_000_000_000
+}
+
 export const walletView: T.WalletView = {
   exists: true,
   address: `0x${'22'.repeat(20)}`,
@@ -167,6 +182,39 @@ export const fileInfo: T.FileInfo = {
 
 const missing = (code: string, what: string) => new KithError(code, `no ${what} has this id`, {}, { hint: 'run: kith status' })
 
+function scriptedTorrents(changes: string[]): Pick<T.KithNode, 'torrents' | 'dropTorrent'> {
+  const byId = new Map([torrentView].map(t => [t.infoHash, t]))
+  return {
+    torrents: () => [...byId.values()],
+    async dropTorrent(id) {
+      changes.push(`dropTorrent:${id}`)
+      const view = [...byId.values()].find(t => t.infoHash === id || t.infoHashV2 === id)
+      if (!view) throw missing('UNKNOWN_SHARE', 'torrent')
+      byId.delete(view.infoHash)
+      return { ...view, state: 'stopped' }
+    }
+  }
+}
+
+function scriptedWallet(changes: string[]): T.WalletService {
+  return {
+    view: async () => walletView,
+    async create(request) {
+      changes.push(`wallet.create:${request.phrase === undefined ? 'own' : 'given'}`)
+      return walletView
+    },
+    async send(to, wei) {
+      changes.push(`wallet.send:${to}:${wei}`)
+      return { tx: `0x${'44'.repeat(32)}` }
+    },
+    receipts: async () => [receiptView],
+    async proof(id) {
+      if (id !== receiptView.id) throw missing('UNKNOWN_RECEIPT', 'receipt')
+      return { receipt: id, merkle: [HEX_A] }
+    }
+  }
+}
+
 export function scriptedNode(): ScriptedNode {
   const emitter = new Emitter<{ any: T.NodeEvent }>()
   const changes: string[] = []
@@ -201,6 +249,7 @@ export function scriptedNode(): ScriptedNode {
         node: { ...nodeInfo, uptimeSeconds: 61, capacityBytes: 10 ** 12, usedBytes: 10 ** 9 },
         peers: [{ peerId: '12D3KooWpeer', address: '/ip4/10.0.0.2/tcp/4801', direction: 'inbound', since: 1_700_000_000_000 }],
         shares: [...sharesById.values()],
+        torrents: node.torrents(),
         downloads: [...downloadsById.values()],
         wallet: walletView
       }
@@ -224,6 +273,7 @@ export function scriptedNode(): ScriptedNode {
       sharesById.delete(id)
       return { ...view, state: 'stopped' }
     },
+    ...scriptedTorrents(changes),
     async get(request) {
       changes.push(`get:${request.address}`)
       if (node.script.get) return node.script.get(request)
@@ -241,22 +291,7 @@ export function scriptedNode(): ScriptedNode {
       downloadsById.set(id, cancelled)
       node.emit({ type: 'download:changed', download: cancelled })
     },
-    wallet: {
-      view: async () => walletView,
-      async create(request) {
-        changes.push(`wallet.create:${request.phrase === undefined ? 'own' : 'given'}`)
-        return walletView
-      },
-      async send(to, wei) {
-        changes.push(`wallet.send:${to}:${wei}`)
-        return { tx: `0x${'44'.repeat(32)}` }
-      },
-      receipts: async () => [receiptView],
-      async proof(id) {
-        if (id !== receiptView.id) throw missing('UNKNOWN_RECEIPT', 'receipt')
-        return { receipt: id, merkle: [HEX_A] }
-      }
-    },
+    wallet: scriptedWallet(changes),
     async settleAll() {
       changes.push('settleAll')
       return node.script.settleAll ? node.script.settleAll() : [settlementReport]

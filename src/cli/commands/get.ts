@@ -152,10 +152,10 @@ async function seed(context: Context, session: Session, view: DownloadView): Pro
   const ready = { ...(await readyOf(session)), ...(share ? { link: share.link } : {}), download: view }
   context.output.result(ready, () => [...describeResult(view), 'Seeding. Press Ctrl-C to stop.'])
   await context.lifetime.ended()
-  const now = (await session.client.shares()).find(s => s.fileId === view.fileId)
-  context.output.result({ stopped: true, uploadedBytes: now?.uploadedBytes ?? 0 }, () => [
-    `Stopped after sending ${formatBytes(now?.uploadedBytes ?? 0)}.`
-  ])
+  const shared = (await session.client.shares()).filter(s => s.fileId === view.fileId)
+  const torrents = (await session.client.torrents()).filter(t => t.path === view.path)
+  const uploadedBytes = [...shared, ...torrents].reduce((n, s) => n + s.uploadedBytes, 0)
+  context.output.result({ stopped: true, uploadedBytes }, () => [`Stopped after sending ${formatBytes(uploadedBytes)}.`])
   return exitCodes.ok
 }
 

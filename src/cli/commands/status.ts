@@ -1,5 +1,5 @@
 /** `kith status`: the node, its peers, transfers, seeding and money. */
-import type { DownloadView, PeerView, ShareView, StatusView, WalletView } from '../../node/types.ts'
+import type { DownloadView, PeerView, ShareView, StatusView, TorrentView, WalletView } from '../../node/types.ts'
 import type { Context, Register } from '../context.ts'
 import { clean, formatBytes, formatDuration, formatPrice, formatRate, formatWei } from '../format.ts'
 import { openSession } from '../session.ts'
@@ -34,6 +34,7 @@ export function describeStatus(view: StatusView, running: boolean): string[] {
     ...section('Peers', view.peers, peerLine),
     ...section('Downloads', view.downloads, downloadLine),
     ...section('Seeding', view.shares, shareLine),
+    ...(view.torrents.length > 0 ? section('Torrents of others', view.torrents, torrentLine) : []),
     ...moneyLines(view.wallet)
   ]
 }
@@ -57,6 +58,9 @@ function downloadLine(d: DownloadView): string {
 
 const shareLine = (s: ShareView): string =>
   `${pad(clean(s.name, 200), 32)} ${pad(s.state, 9)} ${pad(formatBytes(s.size), 9, 'left')}, sent ${formatBytes(s.uploadedBytes)}, ${formatPrice(s.pricePerMb)}  ${s.fileId.slice(0, 16)}${s.lent ? '  (for a message or task)' : ''}`
+
+const torrentLine = (t: TorrentView): string =>
+  `${pad(clean(t.name, 200), 32)} ${pad(t.state, 9)} ${pad(formatBytes(t.size), 9, 'left')}, sent ${formatBytes(t.uploadedBytes)}  ${t.infoHash}`
 
 /** What the wallet holds, owes and earned. */
 export function moneyLines(w: WalletView): string[] {

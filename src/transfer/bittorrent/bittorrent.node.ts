@@ -65,6 +65,17 @@ export interface SwarmRequest extends PeerHints {
   note?(text: string): void
 }
 
+/** Where a torrent that is here is announced. */
+export interface AnnounceTo {
+  /** Trackers that the user named. */
+  readonly given?: readonly string[]
+  /** Trackers that the torrent named: each on its own, and those of `tiers` one at a time (BEP 12). */
+  readonly found?: readonly string[]
+  readonly tiers?: readonly (readonly string[])[] | undefined
+  /** BEP 27. */
+  readonly private?: boolean
+}
+
 export interface BitTorrentOptions {
   /** undefined: nobody can connect to us. */
   readonly listen?: ListenerOptions | undefined
@@ -212,8 +223,18 @@ export class BitTorrent implements TransferProtocol {
 
   /** Keeps a share announced until disposed: at these trackers, if any, in the DHT and on the local network. */
   announceShare(infoHash: Uint8Array, trackers: readonly string[], trust: AddressTrust): AsyncDisposable {
+    return this.announceTorrent(infoHash, { [trust]: trackers })
+  }
+
+  /** The same for a torrent that others made. What is private is told to its trackers only. */
+  announceTorrent(infoHash: Uint8Array, { given = [], found = [], tiers, private: isPrivate = false }: AnnounceTo): AsyncDisposable {
     const known = this.#hub.encryption.know(infoHash)
-    const parts = [this.#announce({ infoHash, trackers, trust, left: () => 0 }), openFinders(this.#finders, { infoHash, announce: true })]
+    const left = (): number => 0
+    const parts = [
+      this.#announce({ infoHash, trackers: given, trust: 'given', left }),
+      this.#announce({ infoHash, trackers: found, tiers, trust: 'found', left })
+    ]
+    if (!isPrivate) parts.push(openFinders(this.#finders, { infoHash, announce: true }))
     return {
       [Symbol.asyncDispose]: async () => {
         known[Symbol.dispose]()

@@ -6,9 +6,9 @@
 import { bytesToHex, concatBytes, equalBytes } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { TokenBucket } from '../../base/token-bucket.ts'
-import { chunkLength, chunkOffset } from '../grid.ts'
+import { chunkLength, chunkOffset, makeGrid } from '../grid.ts'
 import { layerAbove, leavesOf, padNode } from '../hashing/bep52-tree.ts'
-import type { Share } from '../protocol.ts'
+import type { FileTree, Share } from '../protocol.ts'
 import { HASH_BYTES, type HashRequest, isAnswerable, isPowerOfTwo, pieceLayer, treeHeight, uncleCount } from './hashes.ts'
 import { LEAF_BYTES_BURST, LEAF_BYTES_PER_SECOND, MAX_HASH_TREES } from './limits.ts'
 
@@ -29,24 +29,24 @@ export class HashServer {
 
   /** Hashes and uncles; undefined: rejected. Never throws. */
   async answer(share: Share, request: HashRequest): Promise<Uint8Array | undefined> {
-    const { v2, grid } = share
-    const fits = v2 && equalBytes(v2.root, request.root) && isPowerOfTwo(grid.chunkBytes) && v2.layer.length === HASH_BYTES * grid.count
-    if (!fits || !isAnswerable(request, treeHeight(grid.size))) return undefined
-    const layer = Math.min(pieceLayer(grid.chunkBytes), treeHeight(grid.size))
+    const { chunkBytes } = share.grid
+    const tree = treesOf(share).find(t => equalBytes(t.root, request.root))
+    const fits = tree && isPowerOfTwo(chunkBytes) && tree.layer.length === HASH_BYTES * Math.ceil(tree.size / chunkBytes)
+    if (!fits || !isAnswerable(request, treeHeight(tree.size))) return undefined
+    const layer = Math.min(pieceLayer(chunkBytes), treeHeight(tree.size))
     if (request.baseLayer > 0 && request.baseLayer < layer) return undefined
     try {
-      const above = await this.#nodesAbove(share, layer)
+      const above = await this.#nodesAbove(tree, layer)
       if (!above) return undefined
       if (request.baseLayer >= layer) return collect(request, above)
-      const below = await this.#nodesBelow(share, layer, request)
+      const below = await this.#nodesBelow(share, tree, layer, request)
       return below && collect(request, (height, i) => (height < layer ? below(height, i) : above(height, i)))
     } catch {
       return undefined // the file cannot be read any more: the share ends itself
     }
   }
 
-  async #nodesAbove(share: Share, layer: number): Promise<NodeAt | undefined> {
-    const { root, layer: hashes } = share.v2!
+  async #nodesAbove({ root, layer: hashes }: FileTree, layer: number): Promise<NodeAt | undefined> {
     const hex = bytesToHex(root)
     let tree = this.#trees.get(hex)
     if (!tree) {
@@ -61,21 +61,21 @@ export class HashServer {
   }
 
   /** Nodes below the chunk layer, of the chunks that the request is about. They are never partly in it: a chunk is a power of two. */
-  async #nodesBelow(share: Share, layer: number, { index, length }: HashRequest): Promise<NodeAt | undefined> {
-    const { grid, v2 } = share
+  async #nodesBelow(share: Share, tree: FileTree, layer: number, { index, length }: HashRequest): Promise<NodeAt | undefined> {
+    const file = makeGrid(tree.size, share.grid.chunkBytes)
     const width = 2 ** layer
     const first = Math.floor(index / width)
-    const chunks = Math.min(grid.count, Math.ceil((index + length) / width)) - first
+    const chunks = Math.min(file.count, Math.ceil((index + length) / width)) - first
     if (chunks <= 0) return height => padNode(height)
-    if (!this.#budget.tryTake(chunks * grid.chunkBytes)) return undefined
+    if (!this.#budget.tryTake(chunks * file.chunkBytes)) return undefined
     const trees: Uint8Array[][] = []
     for (let c = first; c < first + chunks; c++) {
-      if (!share.has(c)) return undefined
-      const bytes = new Uint8Array(chunkLength(grid, c))
-      await share.read(chunkOffset(grid, c), bytes.length, bytes)
+      if (!share.has(tree.firstChunk + c)) return undefined
+      const bytes = new Uint8Array(chunkLength(file, c))
+      await share.read(chunkOffset(share.grid, tree.firstChunk + c), bytes.length, bytes)
       const layers: Uint8Array[] = [leavesOf(bytes)]
       for (let h = 0; h < layer; h++) layers.push(layerAbove(layers[h]!, h))
-      if (!equalBytes(layers[layer]!, v2!.layer.subarray(HASH_BYTES * c, HASH_BYTES * (c + 1)))) return undefined
+      if (!equalBytes(layers[layer]!, tree.layer.subarray(HASH_BYTES * c, HASH_BYTES * (c + 1)))) return undefined
       trees.push(layers)
     }
     return (height, i) => {
@@ -85,6 +85,10 @@ export class HashServer {
     }
   }
 }
+
+/** Our own torrents have one file, which is the whole content. */
+const treesOf = ({ torrent, v2, grid }: Share): readonly FileTree[] =>
+  torrent?.trees ?? (v2 ? [{ ...v2, firstChunk: 0, size: grid.size }] : [])
 
 const EMPTY = new Uint8Array()
 

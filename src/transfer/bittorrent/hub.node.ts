@@ -14,7 +14,7 @@ import { Encryption, type EncryptionMode } from './encryption.ts'
 import { isCutOf } from './file-tree.ts'
 import { HashServer } from './hashes-server.node.ts'
 import { type Handshake, protocolError } from './messages.ts'
-import { infosOfShare, type MadeInfo, parseInfo, shortPieces, v2HashOf } from './metainfo.ts'
+import { infosOfShare, parseInfo, type SharedInfo, shortPieces, v2HashOf } from './metainfo.ts'
 import { PeerWire, type PeerWireOptions } from './peer.node.ts'
 import { PeerSession, type SessionDht, type SessionExchange, type SessionTorrent } from './session.node.ts'
 import { formatPeerAddress, type PeerAddress } from './urls.ts'
@@ -62,6 +62,8 @@ interface InfoFacts {
   /** v2 info-hash: 32 bytes. */
   readonly v2?: Uint8Array | undefined
   readonly pieceBytes?: ReadonlyMap<number, number> | undefined
+  /** There is no v1 half. */
+  readonly onlyV2?: boolean
 }
 
 /** Client id in the style other programs show: "-KT0100-" and twelve random bytes. */
@@ -211,10 +213,11 @@ export class PeerHub implements AsyncDisposable {
     const share = shares.byInfoHash(bytesToHex(infoHash)) ?? shares.byInfoHash(bytesToHex(alias))
     const fits = share && (!grid || (share.grid.size === grid.size && share.grid.chunkBytes === grid.chunkBytes)) ? share : undefined
     const known = info ?? (fits && this.#info(fits, infoHash))
-    const { pieceBytes } = this.#factsOf(known)
-    // A share's own info dictionary is one of ours, which are never private.
-    const isOpen = isPrivate === undefined ? info === undefined && known !== undefined : !isPrivate
-    return { infoHash, grid: grid ?? fits?.grid, pieceBytes, share: fits, info: known, isOpen, ticket }
+    const { pieceBytes, onlyV2 } = this.#factsOf(known)
+    const pieces = grid ?? fits?.grid
+    // An info dictionary of our own making is never private.
+    const isOpen = isPrivate === undefined ? info === undefined && known !== undefined && !fits?.torrent?.private : !isPrivate
+    return { infoHash, grid: pieces && onlyV2 ? withWholePieces(pieces) : pieces, pieceBytes, share: fits, info: known, isOpen, ticket }
   }
 
   #info(share: Share, infoHash: Uint8Array): Uint8Array | undefined {
@@ -230,7 +233,8 @@ export class PeerHub implements AsyncDisposable {
     let facts = this.#factsOfInfo.get(info)
     if (!facts) {
       const v2 = v2HashOf(info)
-      facts = v2 ? { v2, pieceBytes: shortPieces(parseInfo(info)) } : {}
+      const torrent = v2 && parseInfo(info)
+      facts = torrent ? { v2, pieceBytes: shortPieces(torrent), onlyV2: !torrent.pieces } : {}
       this.#factsOfInfo.set(info, facts)
     }
     return facts
@@ -252,7 +256,10 @@ export class PeerHub implements AsyncDisposable {
   }
 }
 
-const isNamed = ({ infoHash, infoHashV2 }: MadeInfo, by: Uint8Array): boolean =>
+/** Of a torrent without v1 libtorrent asks for whole pieces, also of the last: behind a file there are zeros. */
+const withWholePieces = ({ chunkBytes, count }: Grid): Grid => ({ size: chunkBytes * count, chunkBytes, count })
+
+const isNamed = ({ infoHash, infoHashV2 }: SharedInfo, by: Uint8Array): boolean =>
   equalBytes(infoHash, by) || (infoHashV2 !== undefined && isCutOf(by, infoHashV2))
 
 /** Why a connection ended, as sources say it. */

@@ -107,6 +107,8 @@ export const METADATA_PEERS = 8
 export const METADATA_MS = 20_000
 /** Pause before a peer that hung up is asked for metadata again; doubles each time. */
 export const METADATA_RETRY_MS = 500
+/** How long peers are asked for the trees of a hybrid whose metadata is here, before SHA-1 has to do. */
+export const TREES_MS = 3_000
 
 /** Tracker answers (threats BT12). */
 export const MAX_TRACKER_BYTES: number = 1024 * 1024

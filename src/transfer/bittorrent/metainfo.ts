@@ -4,11 +4,12 @@
  * files makes them safe once more.
  */
 import { sha1, sha256 } from '#hash'
-import { bytesToHex, utf8 } from '../../base/bytes.ts'
+import { bytesToHex, concatBytes, hexToBytes, utf8 } from '../../base/bytes.ts'
 import { hasCode } from '../../base/errors.ts'
 import type { V2Digest } from '../digests.ts'
+import type { ForeignTorrent } from '../protocol.ts'
 import { BDict, type BValue, bdict, decodeBencode, decodeBencodePrefix, encodeBencode } from './bencode.ts'
-import { checkV2PieceLength, readFileTree, readPieceLayers, sameFiles, type V2File, type V2Info } from './file-tree.ts'
+import { checkV2PieceLength, isCutOf, readFileTree, readPieceLayers, sameFiles, type V2File, type V2Info } from './file-tree.ts'
 import { HASH_BYTES, isPowerOfTwo } from './hashes.ts'
 import {
   BLOCK_BYTES,
@@ -151,12 +152,16 @@ function fittingV2({ name, size, pieceLength, v2 }: TorrentContent): V2Digest | 
   return v2 && fits && v2.layer.length === HASH_BYTES * Math.ceil(size / pieceLength) ? v2 : undefined
 }
 
+/** An info dictionary under which something is served. */
+export type SharedInfo = Pick<ForeignTorrent, 'info' | 'infoHash' | 'infoHashV2'>
+
 /** What `makeInfo` needs of a share. */
 export interface SharedContent {
   readonly name: string
   readonly grid: { readonly size: number; readonly chunkBytes: number }
   readonly pieces: Uint8Array | undefined
   readonly v2?: V2Digest | undefined
+  readonly torrent?: ForeignTorrent | undefined
 }
 
 /** Info dictionary of a share, a hybrid when both digests are there; undefined when its v1 pieces were not hashed. */
@@ -165,9 +170,10 @@ export const infoOfShare = ({ name, grid, pieces, v2 }: SharedContent): MadeInfo
 
 /**
  * All info dictionaries under which a share is served: the hybrid, and plain v1 for programs that do not get through a file tree with
- * its empty keys (aria2 1.36 hashes it wrongly, Transmission 3 refuses it).
+ * its empty keys (aria2 1.36 hashes it wrongly, Transmission 3 refuses it). A torrent that others made is served as it is.
  */
-export function infosOfShare(share: SharedContent): readonly MadeInfo[] {
+export function infosOfShare(share: SharedContent): readonly SharedInfo[] {
+  if (share.torrent) return [share.torrent]
   const made = infoOfShare(share)
   const plain = made?.infoHashV2 && infoOfShare({ name: share.name, grid: share.grid, pieces: share.pieces })
   return [made, plain].filter(m => m !== undefined)
@@ -177,8 +183,11 @@ export function infosOfShare(share: SharedContent): readonly MadeInfo[] {
  * Every hash by which peers may ask for a share and trackers list it, 20 bytes each: of a hybrid v1, v2 cut, and the plain v1 torrent
  * that is served beside it for programs that cannot read a hybrid.
  */
-export const infoHashesOf = (share: SharedContent): readonly Uint8Array[] =>
-  infosOfShare(share).flatMap(m => (m.infoHashV2 ? [m.infoHash, m.infoHashV2.slice(0, 20)] : [m.infoHash]))
+export const infoHashesOf = (share: SharedContent): readonly Uint8Array[] => infosOfShare(share).flatMap(hashesOfInfo)
+
+/** The 20-byte hashes by which a torrent is asked for: v1's, and the front of v2's where that is another. */
+export const hashesOfInfo = ({ infoHash, infoHashV2 }: Pick<SharedInfo, 'infoHash' | 'infoHashV2'>): readonly Uint8Array[] =>
+  infoHashV2 && !isCutOf(infoHash, infoHashV2) ? [infoHash, infoHashV2.slice(0, 20)] : [infoHash]
 
 /** A .torrent file. No tracker is added: without `trackers` it names none. */
 export function makeTorrent(
@@ -196,6 +205,28 @@ export function makeTorrent(
     'piece layers': layers
   })
   return { bytes: encodeBencode(fields), ...made }
+}
+
+/** The .torrent file of a torrent that was read, with the info dictionary as it came: `parseTorrent` gives the same again. */
+export function torrentFileOf(torrent: Metainfo): Uint8Array {
+  const { info, trackers, trackerTiers, webTrackers = [], webSeeds, v2 } = torrent
+  const single = trackers.filter(t => !trackerTiers?.flat().includes(t))
+  const tiers = [...(trackerTiers ?? []), ...[...single, ...webTrackers].map(t => [t])]
+  const field = (key: string, value: BValue): Uint8Array[] => [utf8(`${key.length}:${key}`), encodeBencode(value)]
+  return concatBytes(
+    utf8('d'),
+    ...(tiers.length > 0
+      ? field(
+          'announce-list',
+          tiers.map(tier => tier.map(utf8))
+        )
+      : []),
+    utf8('4:info'),
+    info, // never written anew: others may have had their keys in another order
+    ...(v2 ? field('piece layers', new BDict([...v2.layers].map(([root, layer]) => [keyOf(hexToBytes(root)), layer] as const))) : []),
+    ...(webSeeds.length > 0 ? field('url-list', webSeeds.map(utf8)) : []),
+    utf8('e')
+  )
 }
 
 function readInfo(info: BDict, trackers: readonly string[], webSeeds: readonly string[]): Metainfo {

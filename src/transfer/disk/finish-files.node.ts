@@ -8,23 +8,36 @@ import { assertSpace, type PartFile } from '../part-file.node.ts'
 import type { Plan } from '../plan.node.ts'
 import { numberedName, safeName } from '../safe-name.ts'
 
-/** @returns the path of the file or folder. @throws DISK_FULL, PATH_FORBIDDEN */
-export async function finishFiles(part: PartFile, folder: string, plan: Plan): Promise<string> {
+/** Where a download ended up. */
+export interface FinishedFiles {
+  /** Of the file or the folder. */
+  readonly path: string
+  /** Every file, and where in the content its bytes begin. */
+  readonly files: readonly { readonly path: string; readonly offset: number; readonly length: number }[]
+}
+
+/** @throws DISK_FULL, PATH_FORBIDDEN */
+export async function finishFiles(part: PartFile, folder: string, plan: Plan): Promise<FinishedFiles> {
   const name = safeName(plan.name, plan.stem)
-  if (!plan.files) return part.finish(folder, name)
+  if (!plan.files) {
+    const path = await part.finish(folder, name)
+    return { path, files: [{ path, offset: 0, length: plan.grid.size }] }
+  }
   assertSpace(folder, plan.grid.size) // the files are copied out of the part file, which is deleted after
   const root = newFolder(folder, name)
   await using source = await open(part.path, 'r')
   const taken = new Map<string, 'file' | 'folder'>()
+  const files: FinishedFiles['files'][number][] = []
   for (const file of plan.files) {
     const segments = file.path.map((s, i) => safeName(s, `${plan.stem}-${i}`))
     const target = freePath(root, segments, taken)
     mkdirSync(join(target, '..'), { recursive: true })
     await copyRange(source, target, file.offset, file.length)
+    files.push({ path: target, offset: file.offset, length: file.length })
   }
   syncFolder(root)
   await part.discard()
-  return root
+  return { path: root, files }
 }
 
 function newFolder(parent: string, name: string): string {

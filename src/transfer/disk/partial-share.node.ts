@@ -25,13 +25,16 @@ export function partialShare(plan: Plan, part: PartFile): PartialShare {
     mime: plan.mime,
     pricePerMb: 0n,
     pieces: plan.torrent?.pieces,
+    torrent: plan.torrent,
     has: chunk => !closed && part.done[chunk] === 1,
     async read(offset, length, target) {
       if (closed) throw new KithError('FILE_CHANGED', 'the download has ended')
       file ??= open(part.path, 'r')
       const handle = await file
-      for (let at = 0; at < length; ) {
-        const { bytesRead } = await handle.read(target, at, length - at, offset + at)
+      const left = Math.max(0, Math.min(length, plan.grid.size - offset))
+      target.fill(0, left, length) // what is asked for behind the end of a torrent of v2 alone
+      for (let at = 0; at < left; ) {
+        const { bytesRead } = await handle.read(target, at, left - at, offset + at)
         if (bytesRead === 0) throw new KithError('FILE_CHANGED', 'the part file is shorter than recorded')
         at += bytesRead
       }
