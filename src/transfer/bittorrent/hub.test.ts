@@ -150,10 +150,26 @@ test('a v2 link to a hybrid brings both halves; metadata of another version than
   const peersAt = (port: number) => ({ peers: [{ host: '127.0.0.1', port }] })
   const torrent = await client.fetchMetainfo({ ...onlyMagnet, infoHash: cut, infoHashV2 }, peersAt(bt.port), AbortSignal.timeout(5000))
   assert.deepEqual([torrent.infoHash, torrent.v2!.infoHash], [infoHash, infoHashV2])
+  const trees = new Map([[bytesToHex(share.v2!.root), share.v2!.layer]])
+  assert.deepEqual(torrent.v2!.layers, trees, 'so that its pieces are checked by SHA-256')
+  const byV1 = await client.fetchMetainfo({ ...onlyMagnet, infoHash, infoHashV2: undefined }, peersAt(bt.port), AbortSignal.timeout(5000))
+  assert.deepEqual(byV1.v2!.layers, trees, 'also when the link names v1 alone')
   const v1 = { ...onlyMagnet, infoHash: new Uint8Array(createHash('sha1').update(only.info).digest()), infoHashV2: undefined }
   await using server = await v2Seeder(only.info, v1.infoHash, honestly)
   const refused = await client.fetchMetainfo(v1, peersAt(server.port), AbortSignal.timeout(5000)).catch(e => e as unknown)
   assert.equal(codeOf(refused), 'BAD_TORRENT')
+})
+
+test('a hybrid whose peers give no trees goes by SHA-1; one that gives them is waited for', async () => {
+  const magnet = { ...onlyMagnet, infoHash, infoHashV2 }
+  await using without = await v2Seeder(info, infoHash, r => ({ kind: 'hashReject', ...r }))
+  await using client = await open()
+  const at = (...ports: number[]) => ({ peers: ports.map(port => ({ host: '127.0.0.1', port })) })
+  const alone = await client.fetchMetainfo(magnet, at(without.port), AbortSignal.timeout(5000))
+  assert.deepEqual([Buffer.from(alone.pieces!), alone.v2!.layers.size], [share.pieces, 0])
+  await using bt = await open(share)
+  const both = await client.fetchMetainfo(magnet, at(without.port, bt.port), AbortSignal.timeout(5000))
+  assert.equal(both.v2!.layers.size, 1)
 })
 
 type Requests = Extract<Message, { readonly piece: number; readonly length: number }>

@@ -1,6 +1,7 @@
 /**
- * Fetches the info dictionary of a magnet link from peers (BEP 9), several at a time; the first whose hashes are right wins. A torrent
- * that only has v2 needs its piece layers too, which the same peer is asked for.
+ * Fetches the info dictionary of a magnet link from peers (BEP 9), several at a time; the first whose hashes are right wins. Of a torrent
+ * with v2 the same peer is asked for the piece layers: without them one of v2 alone cannot be checked, and a hybrid only by SHA-1, so for
+ * a moment others are asked before that has to do.
  */
 import { sha1, sha256 } from '#hash'
 import { equalBytes } from '../../base/bytes.ts'
@@ -8,8 +9,9 @@ import type { Clock } from '../../base/clock.ts'
 import { codeOf, KithError } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import { encodeMetadata, type MetadataMessage } from './extensions.ts'
+import { missingLayers } from './file-tree.ts'
 import { fetchLayers } from './hashes-fetch.node.ts'
-import { asSourceError, type PeerHub } from './hub.node.ts'
+import { asSourceError, type DialTorrent, type PeerHub } from './hub.node.ts'
 import {
   MAX_BENCODE_BYTES,
   MAX_DIALS,
@@ -17,7 +19,8 @@ import {
   METADATA_MS,
   METADATA_PEERS,
   METADATA_PIECE_BYTES,
-  METADATA_RETRY_MS
+  METADATA_RETRY_MS,
+  TREES_MS
 } from './limits.ts'
 import { hasV1, type Magnet } from './magnet.ts'
 import { type Block, protocolError } from './messages.ts'
@@ -53,6 +56,8 @@ export class MetadataFetch implements AsyncDisposable {
   readonly #known = new Set<string>()
   readonly #queue: Candidate[] = []
   readonly #tasks = new Set<Promise<void>>()
+  /** A hybrid whose trees nobody gave yet. */
+  #withoutTrees: Metainfo | undefined
   #workers = 0
 
   constructor(deps: MetadataDeps, magnet: Magnet) {
@@ -86,8 +91,24 @@ export class MetadataFetch implements AsyncDisposable {
   #startWorkers(): void {
     while (this.#workers < METADATA_PEERS && this.#queue.length > 0) {
       this.#workers++
-      this.#track(this.#work().finally(() => this.#workers--))
+      this.#track(
+        this.#work().finally(() => {
+          this.#workers--
+          if (this.#workers === 0 && this.#queue.length === 0) this.#takeWithoutTrees() // nobody is left who could have them
+        })
+      )
     }
+  }
+
+  #takeWithoutTrees(): void {
+    if (!this.#withoutTrees || this.#stop.signal.aborted) return
+    this.#deps.log.debug('a hybrid is checked by SHA-1: no peer gave its trees', { name: this.#withoutTrees.name })
+    this.#find(this.#withoutTrees)
+  }
+
+  #find(torrent: Metainfo): void {
+    this.#found.resolve(torrent)
+    this.#stop.abort()
   }
 
   #track(task: Promise<void>): void {
@@ -112,16 +133,41 @@ export class MetadataFetch implements AsyncDisposable {
     const soon = (): AbortSignal => AbortSignal.any([this.#stop.signal, AbortSignal.timeout(METADATA_MS)])
     const { infoHash, infoHashV2 } = this.#magnet
     const host = await checkAddress(peer.host, peer.port, trust)
-    await using session = await hub.dial({ host, port: peer.port }, { infoHash, infoHashV2, grid: undefined }, soon())
+    const connect = (torrent: DialTorrent): Promise<PeerSession> => hub.dial({ host, port: peer.port }, torrent, soon())
+    await using session = await connect({ infoHash, infoHashV2, grid: undefined })
     const info = await readMetadata(session, this.#magnet, soon())
     try {
-      const torrent = this.#parse(info)
-      this.#found.resolve(torrent.pieces ? torrent : await fetchLayers(session, torrent, soon()))
+      await this.#complete(session, this.#parse(info), connect, soon)
     } catch (error) {
       if (!isTorrentError(error)) throw error
       this.#found.reject(error) // everybody would give the same
+      this.#stop.abort()
     }
-    this.#stop.abort()
+  }
+
+  /** @throws SOURCE_LOST, SOURCE_LIED when the peer gives no trees of a torrent that needs them */
+  async #complete(
+    session: PeerSession,
+    torrent: Metainfo,
+    connect: (torrent: DialTorrent) => Promise<PeerSession>,
+    soon: () => AbortSignal
+  ): Promise<void> {
+    if (!torrent.v2 || missingLayers(torrent.v2, torrent.pieceLength).length === 0) return this.#find(torrent)
+    if (!torrent.pieces) return this.#find(await fetchLayers(session, torrent, soon()))
+    if (!this.#withoutTrees) {
+      this.#withoutTrees = torrent
+      this.#track(
+        this.#deps.clock.sleep(TREES_MS, this.#stop.signal).then(
+          () => this.#takeWithoutTrees(),
+          () => {}
+        )
+      )
+    }
+    if (session.remote.v2) return this.#find(await fetchLayers(session, torrent, soon()))
+    // A peer of the v1 swarm may be one of the v2 swarm, too: there it answers hash requests.
+    await session[Symbol.asyncDispose]()
+    await using again = await connect({ infoHash: torrent.v2.infoHash.slice(0, 20), infoHashV2: torrent.v2.infoHash, grid: undefined })
+    this.#find(await fetchLayers(again, torrent, soon()))
   }
 
   /** A link names a torrent by one version's hash only if it has that version. */
