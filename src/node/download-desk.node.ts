@@ -194,10 +194,14 @@ export class DownloadDesk implements AsyncDisposable {
     ])
     const given = { peers: readPeers(hints.peers), trackers: hints.trackers, trust: 'given' as const }
     const { webtorrent } = networks
-    const joinWeb: TorrentPlanDeps['joinWeb'] = allowed.includes(webtorrent.protocol)
-      ? (torrent, found, context) => webtorrent.joinTorrent(torrent, found, hints, context)
+    const web: TorrentPlanDeps['web'] = allowed.includes(webtorrent.protocol)
+      ? {
+          join: (torrent, found, context) => webtorrent.joinTorrent(torrent, found, hints, context),
+          fetchMetainfo: (magnet, soon) => webtorrent.fetchMetainfo(magnet, hints, soon)
+        }
       : undefined
-    return await planTorrent({ bittorrent: networks.bittorrent.opened.protocol, given, joinWeb }, address, signal)
+    const over = { bittorrent: allowed.includes(networks.bittorrent.protocol), http: allowed.some(p => p.name === 'http') }
+    return await planTorrent({ bittorrent: networks.bittorrent.opened.protocol, over, given, web }, address, signal)
   }
 
   async #planKith(

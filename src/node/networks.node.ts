@@ -7,6 +7,7 @@ import { codeOf, textOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Rpc } from '../net/rpc.ts'
 import type { Ed2kPeer, joinEd2kNetworks, OpenedEd2k } from '../transfer/ed2k.node.ts'
+import type { OpenHttp } from '../transfer/http.node.ts'
 import type { OtherSwarm } from '../transfer/other-swarms.node.ts'
 import type { FeedContext } from '../transfer/plan.node.ts'
 import type { Share, ShareIndex, Source, TransferProtocol, UploadGate } from '../transfer/protocol.ts'
@@ -24,7 +25,7 @@ export interface NetworkDeps {
   readonly rpc: Rpc
   readonly log: Logger
   readonly gate: UploadGate
-  readonly http: TransferProtocol
+  readonly http: OpenHttp['protocol']
   readonly sharesOf: (protocol: string) => ShareIndex
 }
 
@@ -78,6 +79,8 @@ export interface Networks {
     announceTorrent(torrent: KeptTorrent): AsyncDisposable
     /** Joins the swarm of a torrent at WebSocket trackers that it, or the user, named; undefined without any. */
     joinTorrent(torrent: WebTorrentOf, found: readonly string[], hints: Hints, context: FeedContext): AsyncDisposable | undefined
+    /** The metadata of a magnet link from peers at such trackers; undefined without any. */
+    fetchMetainfo(magnet: WebMagnet, hints: Hints, signal: AbortSignal): ReturnType<OpenedRtc['protocol']['fetchMetainfo']> | undefined
   }
   readonly ed2k: Network & { readonly service: Service<OpenedEd2kParts> }
 }
@@ -190,6 +193,13 @@ function webTorrent(stack: AsyncDisposableStack, deps: NetworkDeps, config: Conf
         opened.protocol.announceShare(hash, kept.webTrackers, 'found')
       ]
       return together(hashesOfKept(kept).flatMap(all))
+    },
+    fetchMetainfo: (magnet, hints, signal) => {
+      const given = [...configured, ...hints.trackers.filter(isWeb)]
+      const found = magnet.webTrackers ?? []
+      if (given.length + found.length === 0) return undefined
+      const named = [{ trackers: found }, { trackers: given, trust: 'given' as const }]
+      return service.open().then(({ protocol }) => protocol.fetchMetainfo(magnet, named, signal))
     },
     joinTorrent: (torrent, found, hints, context) => {
       const given = [...configured, ...hints.trackers.filter(isWeb)]
@@ -304,6 +314,7 @@ const together = (parts: readonly AsyncDisposable[]): AsyncDisposable => ({
   [Symbol.asyncDispose]: async () => void (await Promise.all(parts.map(p => p[Symbol.asyncDispose]())))
 })
 
+type WebMagnet = Parameters<OpenedRtc['protocol']['fetchMetainfo']>[0]
 /** What is known of a torrent before its swarm is joined. */
 type WebTorrentOf = Parameters<OpenedRtc['protocol']['openSwarm']>[0]['torrent']
 

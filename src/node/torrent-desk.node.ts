@@ -8,9 +8,6 @@ import type { NodeParts } from './parts.node.ts'
 import { parsePublicAddress } from './public-address.ts'
 import type { GetRequest, TorrentView } from './types.ts'
 
-/** Protocols that speak of info-hashes. */
-const TORRENT_PROTOCOLS = ['bittorrent', 'webtorrent']
-
 export class TorrentDesk implements AsyncDisposable {
   readonly #parts: NodeParts
   readonly #book: TorrentBook
@@ -30,9 +27,9 @@ export class TorrentDesk implements AsyncDisposable {
   }
 
   /** Seeds what a download of a torrent brought. Nothing when it was no torrent. @throws TOO_MANY_SHARES, DISK_FULL */
-  async keep({ plan, path, placed }: Download, { protocols = [], trackers = [] }: GetRequest): Promise<void> {
+  async keep({ plan, path, placed }: Download, { trackers = [] }: GetRequest): Promise<void> {
     if (!plan?.torrent || path === undefined) return
-    const over = TORRENT_PROTOCOLS.filter(p => protocols.length === 0 || protocols.includes(p))
+    const { over } = plan.torrent
     const kept = await this.#book.keep({ file: plan.torrent.file(), path, files: placed, protocols: over, trackers })
     await this.#withdraw(kept.infoHash) // it may have been seeded from elsewhere until now
     await this.#announce(kept)

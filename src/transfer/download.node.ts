@@ -424,7 +424,7 @@ export class Download implements AsyncDisposable {
     if (torrent) {
       const share = partialShare(plan, part)
       this.#partial = share
-      const remove = this.#deps.shares.addTorrent(hashesOfInfo(torrent).map(bytesToHex), share)
+      const remove = this.#deps.shares.addTorrent(hashesOfInfo(torrent).map(bytesToHex), share, torrent.over)
       return async () => {
         remove()
         await share.close()

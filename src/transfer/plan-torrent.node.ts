@@ -4,13 +4,13 @@
  */
 import { readFileSync, statSync } from 'node:fs'
 import { bytesToHex, equalBytes } from '../base/bytes.ts'
-import { KithError } from '../base/errors.ts'
+import { hasCode, KithError } from '../base/errors.ts'
 import { CHUNK_BYTES } from '../wire/limits.ts'
 import type { Address } from './address.ts'
-import type { BitTorrent, PeerHints } from './bittorrent/bittorrent.node.ts'
+import type { BitTorrent, PeerHints, SwarmRequest } from './bittorrent/bittorrent.node.ts'
 import { missingLayers } from './bittorrent/file-tree.ts'
 import { type Magnet, parseMagnet } from './bittorrent/magnet.ts'
-import { type Metainfo, parseTorrent, torrentFileOf } from './bittorrent/metainfo.ts'
+import { isTorrentError, type Metainfo, parseTorrent, torrentFileOf } from './bittorrent/metainfo.ts'
 import { makeGrid } from './grid.ts'
 import { FIRST_SOURCE_MS, MAX_TORRENT_BYTES } from './limits.ts'
 import type { FeedContext, Plan } from './plan.node.ts'
@@ -18,11 +18,23 @@ import { filesOfTorrent, foreignTorrent, hashesOfTorrent } from './torrent-conte
 
 export interface TorrentPlanDeps {
   readonly bittorrent: BitTorrent
+  /** What the user allows beside `web`; all of it unless it is said. */
+  readonly over?: { readonly bittorrent: boolean; readonly http: boolean }
   /** Peers and trackers that the user named: they may be on this machine or network. */
   readonly given: PeerHints
-  /** Joins the swarm of browsers at WebSocket trackers; undefined: not over WebTorrent. */
-  readonly joinWeb?: ((torrent: Metainfo, trackers: readonly string[], context: FeedContext) => AsyncDisposable | undefined) | undefined
+  /** WebTorrent; undefined: not over it. */
+  readonly web?: TorrentWeb | undefined
 }
+
+/** The swarm of browsers, at WebSocket trackers that a torrent or the user named. */
+export interface TorrentWeb {
+  /** undefined: there is no tracker. */
+  join(torrent: Metainfo, trackers: readonly string[], context: FeedContext): AsyncDisposable | undefined
+  /** undefined: there is no tracker. */
+  fetchMetainfo(magnet: Magnet, signal: AbortSignal): Promise<Metainfo> | undefined
+}
+
+const EVERYTHING = { bittorrent: true, http: true }
 
 /** @throws FILE_NOT_FOUND, BAD_TORRENT, BAD_MAGNET, BENCODE_ERROR, NO_SOURCES, CANCELLED */
 export async function planTorrent(
@@ -48,6 +60,7 @@ export async function planTorrent(
     torrent: {
       ...foreignTorrent(metainfo),
       pieces,
+      over: [...((deps.over ?? EVERYTHING).bittorrent ? ['bittorrent'] : []), ...(deps.web ? ['webtorrent'] : [])],
       file: () => torrentFileOf({ ...metainfo, webTrackers: webTrackersOf(metainfo, magnet) })
     },
     files: metainfo.multiFile ? filesOfTorrent(metainfo) : undefined,
@@ -94,27 +107,51 @@ function parseFile(path: string): Metainfo {
   return parseTorrent(readFileSync(path))
 }
 
-async function fetchMetainfo({ bittorrent, given }: TorrentPlanDeps, magnet: Magnet, signal: AbortSignal): Promise<Metainfo> {
+async function fetchMetainfo(
+  { bittorrent, given, web, over = EVERYTHING }: TorrentPlanDeps,
+  magnet: Magnet,
+  signal: AbortSignal
+): Promise<Metainfo> {
+  const found = new AbortController()
+  const soon = AbortSignal.any([signal, found.signal, AbortSignal.timeout(2 * FIRST_SOURCE_MS)])
+  const ways = [over.bittorrent ? bittorrent.fetchMetainfo(magnet, given, soon) : undefined, web?.fetchMetainfo(magnet, soon)]
   try {
-    return await bittorrent.fetchMetainfo(magnet, given, AbortSignal.any([signal, AbortSignal.timeout(2 * FIRST_SOURCE_MS)]))
+    return await firstOf(ways.filter(way => way !== undefined))
   } catch (cause) {
     if (signal.aborted) throw new KithError('CANCELLED', 'stopped', {}, { cause })
     if (!(cause instanceof KithError) || cause.code !== 'METADATA_FAILED') throw cause
-    const hint =
-      'name a tracker with --tracker, a peer with --peer or a DHT with --dht-bootstrap; public ones are off unless --public is given'
+    const hint = over.bittorrent
+      ? 'name a tracker with --tracker, a peer with --peer or a DHT with --dht-bootstrap; public ones are off unless --public is given'
+      : 'over WebTorrent alone peers are only found at WebSocket trackers: --tracker wss://…'
     throw new KithError('NO_SOURCES', 'no peer gave the metadata of this magnet link', {}, { cause, hint })
+  } finally {
+    found.abort()
+    await Promise.allSettled(ways)
   }
 }
 
+/** What comes first; a torrent that is refused is refused everywhere. @throws METADATA_FAILED when no way brings it */
+async function firstOf(ways: readonly Promise<Metainfo>[]): Promise<Metainfo> {
+  const first = Promise.withResolvers<Metainfo>()
+  const failures: unknown[] = []
+  const onFailure = (error: unknown): void => {
+    failures.push(error)
+    if (isTorrentError(error)) first.reject(error)
+    else if (failures.length === ways.length) first.reject(failures.find(e => hasCode(e, 'METADATA_FAILED')) ?? error)
+  }
+  for (const way of ways) way.then(first.resolve, onFailure)
+  if (ways.length === 0) first.reject(new KithError('METADATA_FAILED', 'there is nobody to ask'))
+  return await first.promise
+}
+
 async function feed(
-  { bittorrent, given, joinWeb }: TorrentPlanDeps,
+  { bittorrent, given, web, over = EVERYTHING }: TorrentPlanDeps,
   torrent: Metainfo,
   magnet: Magnet | undefined,
   context: FeedContext,
   signal: AbortSignal
 ): Promise<void> {
-  await using _web = torrent.private ? undefined : joinWeb?.(torrent, webTrackersOf(torrent, magnet), context)
-  await using _ = bittorrent.openSwarm({
+  const request: SwarmRequest = {
     torrent,
     trackers: torrent.trackers,
     peers: magnet?.peers ?? [],
@@ -125,6 +162,9 @@ async function feed(
     onSource: source => {
       if (!context.add(source)) void source[Symbol.asyncDispose]()
     }
-  })
-  await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve(), { once: true }))
+  }
+  await using _web = torrent.private ? undefined : web?.join(torrent, webTrackersOf(torrent, magnet), context)
+  await using _peers = over.bittorrent ? bittorrent.openSwarm(request) : undefined
+  await using _seeds = over.http ? bittorrent.openWebSeeds(request) : undefined
+  if (!signal.aborted) await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve(), { once: true }))
 }

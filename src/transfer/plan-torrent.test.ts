@@ -7,11 +7,12 @@ import { v2DigestOf, v2Torrent } from '../../test/interop/bt-v2.ts'
 import { seededBytes, shareIndex, TestGate } from '../../test/kits/transfer-doubles.ts'
 import { bytesToHex, equalBytes } from '../base/bytes.ts'
 import { systemClock } from '../base/clock.ts'
-import { codeOf } from '../base/errors.ts'
+import { codeOf, KithError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
-import { openBitTorrent } from './bittorrent/bittorrent.node.ts'
+import { type BitTorrent, openBitTorrent } from './bittorrent/bittorrent.node.ts'
+import { type Metainfo, makeTorrent, parseTorrent } from './bittorrent/metainfo.ts'
 import { leavesOf, treeTop } from './hashing/bep52-tree.ts'
-import type { Plan } from './plan.node.ts'
+import type { FeedContext, Plan } from './plan.node.ts'
 import { planTorrent } from './plan-torrent.node.ts'
 import { torrentOf } from './torrents.node.ts'
 
@@ -28,6 +29,9 @@ async function planOf(bytes: Uint8Array, signal: AbortSignal = new AbortControll
     rmSync(folder, { recursive: true })
   }
 }
+const torrentOfV1 = (): ReturnType<typeof makeTorrent> =>
+  makeTorrent({ name: 'v1', size: 5, pieceLength: PIECE, pieces: new Uint8Array(20) })
+
 /** What the verifier does with a chunk. */
 function isRight({ hashes, grid }: Plan, chunk: number, content: Uint8Array): boolean {
   assert.ok(hashes.algorithm === 'sha256-tree' && hashes.shape)
@@ -79,6 +83,60 @@ test('a v2 torrent file without piece layers needs a peer for them', async () =>
   const cut = Buffer.from(bytes).indexOf('12:piece layers')
   const without = Buffer.concat([bytes.subarray(0, cut), Buffer.from('e')])
   assert.equal(codeOf(await planOf(without, AbortSignal.timeout(50)).catch(e => e as unknown)), 'CANCELLED')
+})
+
+test('only the protocols that the user allows are asked for metadata and peers', async () => {
+  const { bytes, info, infoHash } = torrentOfV1()
+  const magnet = {
+    kind: 'magnet',
+    text: `magnet:?xt=urn:btih:${bytesToHex(infoHash)}&tr=ws://127.0.0.1:9/&tr=http://127.0.0.1:9/`
+  } as const
+  for (const [over, web, expected] of [
+    [{ bittorrent: false, http: false }, true, ['web metadata', 'web swarm']],
+    [{ bittorrent: true, http: false }, false, ['metadata', 'swarm']],
+    [{ bittorrent: true, http: true }, true, ['metadata', 'web metadata', 'web swarm', 'swarm', 'web seeds']],
+    [undefined, false, ['metadata', 'swarm', 'web seeds']]
+  ] as const) {
+    const done: string[] = []
+    const joined = (what: string): AsyncDisposable => {
+      done.push(what)
+      return { [Symbol.asyncDispose]: async () => {} }
+    }
+    const give = async (what: string): Promise<Metainfo> => {
+      done.push(what)
+      return { ...parseTorrent(bytes), info }
+    }
+    const bittorrent = {
+      fetchMetainfo: () => give('metadata'),
+      openSwarm: () => joined('swarm'),
+      openWebSeeds: () => joined('web seeds')
+    } as unknown as BitTorrent
+    const browsers = { fetchMetainfo: () => give('web metadata'), join: () => joined('web swarm') }
+    const deps = { bittorrent, given: {}, ...(over ? { over } : {}), ...(web ? { web: browsers } : {}) }
+    const plan = await planTorrent(deps, magnet, new AbortController().signal)
+    await plan.feed({} as FeedContext, AbortSignal.abort())
+    assert.deepEqual(done, expected)
+  }
+})
+
+test('a way that cannot ask for metadata does not hold up another; when all fail the plain one is told', async () => {
+  const { bytes } = torrentOfV1()
+  const magnet = { kind: 'magnet', text: `magnet:?xt=urn:btih:${'ab'.repeat(20)}` } as const
+  const asked = async (bt: KithError | undefined, web: KithError): Promise<unknown> => {
+    const fetch = async (error: KithError | undefined): Promise<Metainfo> => {
+      if (error) throw error
+      return parseTorrent(bytes)
+    }
+    const bittorrent = { fetchMetainfo: () => fetch(bt) } as unknown as BitTorrent
+    const browsers = { fetchMetainfo: () => fetch(web), join: () => undefined }
+    return planTorrent({ bittorrent, given: {}, web: browsers }, magnet, new AbortController().signal).then(() => 'found', codeOf)
+  }
+  const nobody = new KithError('METADATA_FAILED', 'x')
+  const off = new KithError('WEBRTC_UNAVAILABLE', 'x')
+  assert.equal(await asked(undefined, off), 'found')
+  assert.equal(await asked(nobody, off), 'NO_SOURCES')
+  assert.equal(await asked(nobody, nobody), 'NO_SOURCES')
+  assert.equal(await asked(nobody, new KithError('BAD_TORRENT', 'x')), 'BAD_TORRENT')
 })
 
 test('of a hybrid that holds its trees, the trees decide: SHA-1 alone does not make a piece right', async () => {

@@ -29,7 +29,12 @@ export interface Plan {
   /** A torrent with several files: where each lies in the concatenated content. */
   readonly files: readonly { readonly path: readonly string[]; readonly offset: number; readonly length: number }[] | undefined
   /** A torrent by its own hash: its swarm gets the pieces that are there already. `file` makes its .torrent, for seeding it later. */
-  readonly torrent?: ForeignTorrent & { readonly pieces: Uint8Array | undefined; file(): Uint8Array }
+  readonly torrent?: ForeignTorrent & {
+    readonly pieces: Uint8Array | undefined
+    /** Subset of bittorrent, webtorrent: where it may be served. */
+    readonly over: readonly string[]
+    file(): Uint8Array
+  }
   /**
    * A chunk that `source` brought is wrong: replaces what is wrong in `bytes`, the chunk from its start, if the protocol can tell that.
    * @returns true when something was replaced, and it is to be checked again

@@ -76,7 +76,7 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
   readonly #byRoot = new Map<string, string>()
   readonly #uploaded = new Map<string, number>()
   /** Running downloads of torrents, by hex info-hash. */
-  readonly #torrents = new Map<string, Share>()
+  readonly #torrents = new Map<string, { readonly share: Share; readonly over: readonly string[] }>()
 
   constructor(deps: ShareBookDeps, db: Sqlite) {
     this.#deps = deps
@@ -103,7 +103,7 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
     const torrents = TORRENT_PROTOCOLS.includes(protocol)
     return {
       byFileId: hex => only(this.byFileId(hex)),
-      byInfoHash: hex => (torrents ? (only(this.byInfoHash(hex)) ?? this.#torrents.get(hex)) : undefined),
+      byInfoHash: hex => (torrents ? (only(this.byInfoHash(hex)) ?? this.#torrent(hex, protocol)) : undefined),
       byEd2k: hex => (protocol === 'ed2k' ? only(this.byEd2k(hex)) : undefined)
     }
   }
@@ -176,11 +176,11 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
     }
   }
 
-  /** Serves a running torrent download to its swarm, by these hashes, until the returned function is called. */
-  addTorrent(infoHashes: readonly string[], share: Share): () => void {
-    for (const hex of infoHashes) this.#torrents.set(hex, share)
+  /** Serves a running torrent download to its swarm, by these hashes and over these protocols, until the returned function is called. */
+  addTorrent(infoHashes: readonly string[], share: Share, over: readonly string[]): () => void {
+    for (const hex of infoHashes) this.#torrents.set(hex, { share, over })
     return () => {
-      for (const hex of infoHashes) if (this.#torrents.get(hex) === share) this.#torrents.delete(hex)
+      for (const hex of infoHashes) if (this.#torrents.get(hex)?.share === share) this.#torrents.delete(hex)
     }
   }
 
@@ -193,6 +193,11 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
     this.#saveUploads()
     for (const hex of [...this.#active.keys()]) await this.#deactivate(hex)
     this.#db[Symbol.dispose]()
+  }
+
+  #torrent(hex: string, protocol: string): Share | undefined {
+    const found = this.#torrents.get(hex)
+    return found?.over.includes(protocol) ? found.share : undefined
   }
 
   #saveUploads(): void {

@@ -12,9 +12,10 @@ import { infoHashesOf, makeTorrent } from './bittorrent/metainfo.ts'
 import { type PeerAddress, parsePeerAddress } from './bittorrent/urls.ts'
 import type { V2Digest } from './digests.ts'
 import type { ProbeOptions } from './http/probe.node.ts'
+import type { HttpProtocol } from './http/source.node.ts'
 import { PUBLIC_ROUTERS } from './mainline/mainline.node.ts'
 import type { FeedContext } from './plan.node.ts'
-import type { Share, ShareIndex, TransferProtocol, UploadGate } from './protocol.ts'
+import type { Share, ShareIndex, UploadGate } from './protocol.ts'
 import { safeName } from './safe-name.ts'
 
 export interface Torrents extends AsyncDisposable {
@@ -28,7 +29,7 @@ export interface TorrentsDeps {
   readonly shares: ShareIndex
   readonly gate: UploadGate
   /** Fetches web seeds, and what is asked of their servers first; ways of its own unless given. */
-  readonly http?: TransferProtocol
+  readonly http?: HttpProtocol
   readonly probe?: ProbeOptions
 }
 

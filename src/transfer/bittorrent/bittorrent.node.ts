@@ -2,9 +2,9 @@
 import { KithError } from '../../base/errors.ts'
 import { resolveAndCheck } from '../address-filter.node.ts'
 import { checkEndpoint } from '../address-filter.ts'
-import { type Grid, makeGrid } from '../grid.ts'
+import { makeGrid } from '../grid.ts'
 import type { ProbeOptions } from '../http/probe.node.ts'
-import { httpProtocol } from '../http/source.node.ts'
+import { type HttpProtocol, httpProtocol } from '../http/source.node.ts'
 import { type Mainline, type MainlineOptions, openMainline } from '../mainline/mainline.node.ts'
 import type { Endpoint, Source, TransferProtocol } from '../protocol.ts'
 import { openAnnouncer } from './announcer.node.ts'
@@ -15,7 +15,7 @@ import { READY_MS } from './limits.ts'
 import { type ListenerOptions, openListener } from './listener.node.ts'
 import { type Lsd, type LsdOptions, openLsd } from './lsd.node.ts'
 import type { Magnet } from './magnet.ts'
-import { MetadataFetch } from './metadata.node.ts'
+import { type MetadataDeps, MetadataFetch } from './metadata.node.ts'
 import type { Metainfo } from './metainfo.ts'
 import { PeerExchange } from './pex-exchange.ts'
 import type { PeerSession } from './session.node.ts'
@@ -29,7 +29,7 @@ export interface BitTorrentDeps extends Omit<HubDeps, 'encryption' | 'exchange' 
   /** Rules for addresses that trackers, links and peers name: by default only public ones, unless the user gave the address. */
   readonly checkAddress?: CheckAddress
   /** Fetches from web seeds; one of its own by default. */
-  readonly http?: TransferProtocol
+  readonly http?: HttpProtocol
   /** How web seeds are probed: proxy, certificate authorities. */
   readonly probe?: ProbeOptions
   /** Given nodes of the DHT on disposal, for the next start's `bootstrap`. */
@@ -54,7 +54,9 @@ export interface PeerHints {
 export interface SwarmRequest extends PeerHints {
   /** `info` is what peers get who ask for the metadata. */
   readonly torrent: Pick<Metainfo, 'infoHash' | 'size' | 'pieceLength'> &
-    Partial<Pick<Metainfo, 'private' | 'trackerTiers' | 'webSeeds' | 'name' | 'multiFile'>> & { readonly info: Uint8Array | undefined }
+    Partial<Pick<Metainfo, 'private' | 'trackerTiers' | 'webSeeds' | 'name' | 'multiFile' | 'files'>> & {
+      readonly info: Uint8Array | undefined
+    }
   /** More hints of another trust. */
   readonly also?: PeerHints
   /** Bytes that are still missing, for trackers. */
@@ -141,14 +143,14 @@ interface Parts {
 
 export class BitTorrent implements TransferProtocol {
   readonly name = 'bittorrent'
-  readonly #deps: BitTorrentDeps & { readonly checkAddress: CheckAddress; readonly http: TransferProtocol }
+  readonly #deps: BitTorrentDeps & { readonly checkAddress: CheckAddress; readonly http: HttpProtocol }
   readonly #parts: Parts
   readonly #hub: PeerHub
   readonly #stack: AsyncDisposableStack
 
   /** Use `openBitTorrent`. */
   constructor(
-    deps: BitTorrentDeps & { readonly checkAddress: CheckAddress; readonly http: TransferProtocol },
+    deps: BitTorrentDeps & { readonly checkAddress: CheckAddress; readonly http: HttpProtocol },
     parts: Parts,
     stack: AsyncDisposableStack
   ) {
@@ -209,7 +211,6 @@ export class BitTorrent implements TransferProtocol {
     if (!isPrivate) parts.push(openFinders(this.#finders, { infoHash, announce: true, onPeers }))
     const { exchange } = this.#parts
     if (exchange && !isPrivate) parts.push(exchange.listen(infoHash, (peers, session) => swarm.addFrom(session, peers)))
-    parts.push(this.#openWebSeeds(request, grid))
     return {
       add: (more, t) => swarm.add(more, t),
       get connected() {
@@ -249,7 +250,10 @@ export class BitTorrent implements TransferProtocol {
    */
   async fetchMetainfo(magnet: Magnet, hints: PeerHints, signal: AbortSignal): Promise<Metainfo> {
     await using stack = new AsyncDisposableStack()
-    const fetch = stack.use(new MetadataFetch({ ...this.#deps, hub: this.#hub }, magnet))
+    const { clock, log, checkAddress } = this.#deps
+    const connect: MetadataDeps['connect'] = async (peer, trust, torrent, soon) =>
+      this.#hub.dial({ host: await checkAddress(peer.host, peer.port, trust), port: peer.port }, torrent, soon)
+    const fetch = stack.use(new MetadataFetch({ clock, log, connect }, magnet))
     const onPeers = (found: readonly PeerAddress[], t: AddressTrust): void => fetch.add(found, t)
     const announce = (trackers: readonly string[], trust: AddressTrust): AsyncDisposable =>
       this.#announce({ infoHash: magnet.infoHash, trackers, trust, left: () => 1, onPeers })
@@ -258,15 +262,7 @@ export class BitTorrent implements TransferProtocol {
     stack.use(announce(hints.trackers ?? [], hints.trust ?? 'found'))
     fetch.add(hints.peers ?? [], hints.trust ?? 'found')
     fetch.add(magnet.peers, 'found')
-    const aborted = Promise.withResolvers<never>()
-    const onAbort = (): void => aborted.reject(new KithError('METADATA_FAILED', 'no peer gave the metadata of this magnet link in time'))
-    if (signal.aborted) onAbort()
-    signal.addEventListener('abort', onAbort, { once: true })
-    try {
-      return await Promise.race([fetch.found, aborted.promise])
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-    }
+    return await fetch.within(signal)
   }
 
   get #finders(): Finders {
@@ -278,9 +274,11 @@ export class BitTorrent implements TransferProtocol {
     return host === undefined ? undefined : { host, port: this.#hub.listenPort }
   }
 
-  #openWebSeeds(request: SwarmRequest, grid: Grid): AsyncDisposable {
+  /** Fetches from the HTTP servers that the torrent, its link or the user named (BEP 19), until disposed. */
+  openWebSeeds(request: SwarmRequest): AsyncDisposable {
     const { torrent, also, onSource } = request
-    const { name = '', multiFile = false, webSeeds = [] } = torrent
+    const grid = makeGrid(torrent.size, torrent.pieceLength)
+    const { name = '', multiFile = false, files = [], webSeeds = [] } = torrent
     const byUrl = new Map<string, AddressTrust>()
     for (const { webSeeds: urls = [], trust = 'found' } of [{ webSeeds }, request, also ?? {}])
       for (const url of urls) byUrl.set(url, trust)
@@ -289,7 +287,7 @@ export class BitTorrent implements TransferProtocol {
     const { clock, log, http, probe } = this.#deps
     return openWebSeeds(
       { clock, log, http, probe, onSource, ...(note ? { note } : {}) },
-      { urls, torrent: { ...torrent, name, multiFile }, grid }
+      { urls, torrent: { ...torrent, name, multiFile, files }, grid }
     )
   }
 

@@ -167,3 +167,5 @@ export const MAX_WEB_SEED_SOURCES = 8
 /** A web seed that failed is tried again after so long; the pause doubles. */
 export const WEB_SEED_RETRY_MS = 5_000
 export const MAX_WEB_SEED_TRIES = 5
+/** Files of a torrent that are open at one web seed. */
+export const MAX_WEB_SEED_FILES = 8

@@ -11,7 +11,7 @@ import type { Logger } from '../../base/log.ts'
 import { encodeMetadata, type MetadataMessage } from './extensions.ts'
 import { missingLayers } from './file-tree.ts'
 import { fetchLayers } from './hashes-fetch.node.ts'
-import { asSourceError, type DialTorrent, type PeerHub } from './hub.node.ts'
+import { asSourceError, type DialTorrent } from './hub.node.ts'
 import {
   MAX_BENCODE_BYTES,
   MAX_DIALS,
@@ -27,15 +27,18 @@ import { type Block, protocolError } from './messages.ts'
 import { isTorrentError, type Metainfo, parseInfo } from './metainfo.ts'
 import type { PeerSession, SessionReader } from './session.node.ts'
 import { badTorrent } from './torrent-text.ts'
-import type { AddressTrust, CheckAddress } from './tracker.node.ts'
+import type { AddressTrust } from './tracker.node.ts'
 import { formatPeerAddress, type PeerAddress } from './urls.ts'
 
 export interface MetadataDeps {
-  readonly hub: PeerHub
   readonly clock: Clock
   readonly log: Logger
-  readonly checkAddress: CheckAddress
+  /** Connects to a peer that was `add`ed, after a look at its address. */
+  connect(peer: PeerAddress, trust: AddressTrust, torrent: DialTorrent, signal: AbortSignal): Promise<PeerSession>
 }
+
+/** A second connection to the same peer. */
+type Reconnect = (torrent: DialTorrent) => Promise<PeerSession>
 
 /** Requests in flight at one peer. */
 const AHEAD = 8
@@ -69,6 +72,38 @@ export class MetadataFetch implements AsyncDisposable {
   /** The torrent, proven by the hashes in the link. Rejects with METADATA_FAILED on disposal, BAD_TORRENT or BENCODE_ERROR. */
   get found(): Promise<Metainfo> {
     return this.#found.promise
+  }
+
+  /** `found`, until `signal` aborts. @throws METADATA_FAILED, BAD_TORRENT, BENCODE_ERROR */
+  async within(signal: AbortSignal): Promise<Metainfo> {
+    const aborted = Promise.withResolvers<never>()
+    const onAbort = (): void => aborted.reject(new KithError('METADATA_FAILED', 'no peer gave the metadata of this magnet link in time'))
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      return await Promise.race([this.found, aborted.promise])
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  /** What the connections that bring metadata are about. */
+  get torrent(): DialTorrent {
+    const { infoHash, infoHashV2 } = this.#magnet
+    return { infoHash, infoHashV2, grid: undefined }
+  }
+
+  /** Asks a peer that is connected already. Owns the session. */
+  take(session: PeerSession): void {
+    const work = async (): Promise<void> => {
+      await using asked = session
+      try {
+        if (!this.#stop.signal.aborted) await this.#read(asked, undefined)
+      } catch (error) {
+        this.#deps.log.debug('a peer gave no metadata', { peer: asked.wire.address, error })
+      }
+    }
+    this.#track(work())
   }
 
   /** The queue is bounded by what one magnet and its trackers may name. */
@@ -129,15 +164,20 @@ export class MetadataFetch implements AsyncDisposable {
   }
 
   async #ask({ peer, trust }: Candidate): Promise<void> {
-    const { checkAddress, hub } = this.#deps
-    const soon = (): AbortSignal => AbortSignal.any([this.#stop.signal, AbortSignal.timeout(METADATA_MS)])
-    const { infoHash, infoHashV2 } = this.#magnet
-    const host = await checkAddress(peer.host, peer.port, trust)
-    const connect = (torrent: DialTorrent): Promise<PeerSession> => hub.dial({ host, port: peer.port }, torrent, soon())
-    await using session = await connect({ infoHash, infoHashV2, grid: undefined })
-    const info = await readMetadata(session, this.#magnet, soon())
+    const connect: Reconnect = torrent => this.#deps.connect(peer, trust, torrent, this.#soon)
+    await using session = await connect(this.torrent)
+    await this.#read(session, connect)
+  }
+
+  get #soon(): AbortSignal {
+    return AbortSignal.any([this.#stop.signal, AbortSignal.timeout(METADATA_MS)])
+  }
+
+  /** @throws SOURCE_LOST, SOURCE_LIED */
+  async #read(session: PeerSession, connect: Reconnect | undefined): Promise<void> {
+    const info = await readMetadata(session, this.#magnet, this.#soon)
     try {
-      await this.#complete(session, this.#parse(info), connect, soon)
+      await this.#complete(session, this.#parse(info), connect)
     } catch (error) {
       if (!isTorrentError(error)) throw error
       this.#found.reject(error) // everybody would give the same
@@ -146,14 +186,9 @@ export class MetadataFetch implements AsyncDisposable {
   }
 
   /** @throws SOURCE_LOST, SOURCE_LIED when the peer gives no trees of a torrent that needs them */
-  async #complete(
-    session: PeerSession,
-    torrent: Metainfo,
-    connect: (torrent: DialTorrent) => Promise<PeerSession>,
-    soon: () => AbortSignal
-  ): Promise<void> {
+  async #complete(session: PeerSession, torrent: Metainfo, connect: Reconnect | undefined): Promise<void> {
     if (!torrent.v2 || missingLayers(torrent.v2, torrent.pieceLength).length === 0) return this.#find(torrent)
-    if (!torrent.pieces) return this.#find(await fetchLayers(session, torrent, soon()))
+    if (!torrent.pieces) return this.#find(await fetchLayers(session, torrent, this.#soon))
     if (!this.#withoutTrees) {
       this.#withoutTrees = torrent
       this.#track(
@@ -163,11 +198,12 @@ export class MetadataFetch implements AsyncDisposable {
         )
       )
     }
-    if (session.remote.v2) return this.#find(await fetchLayers(session, torrent, soon()))
+    if (session.remote.v2) return this.#find(await fetchLayers(session, torrent, this.#soon))
+    if (!connect) return
     // A peer of the v1 swarm may be one of the v2 swarm, too: there it answers hash requests.
     await session[Symbol.asyncDispose]()
     await using again = await connect({ infoHash: torrent.v2.infoHash.slice(0, 20), infoHashV2: torrent.v2.infoHash, grid: undefined })
-    this.#find(await fetchLayers(again, torrent, soon()))
+    this.#find(await fetchLayers(again, torrent, this.#soon))
   }
 
   /** A link names a torrent by one version's hash only if it has that version. */

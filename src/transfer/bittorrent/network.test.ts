@@ -9,6 +9,7 @@ import { eventually, MemoryDelivery, MemoryShare, seededBytes, shareIndex, TestG
 import { bytesToHex } from '../../base/bytes.ts'
 import { systemClock } from '../../base/clock.ts'
 import { silentLogger } from '../../base/log.ts'
+import { makeGrid } from '../grid.ts'
 import { openMainline } from '../mainline/mainline.node.ts'
 import type { Source } from '../protocol.ts'
 import { type BitTorrent, type BitTorrentOptions, openBitTorrent } from './bittorrent.node.ts'
@@ -35,7 +36,9 @@ async function open(
 /** Joins the swarm and collects its sources. */
 function join(stack: AsyncDisposableStack, bt: BitTorrent, more: Partial<Parameters<BitTorrent['openSwarm']>[0]> = {}): Source[] {
   const sources: Source[] = []
-  stack.use(bt.openSwarm({ torrent, left: () => 1, onSource: s => void sources.push(s), ...more }))
+  const request = { torrent, left: () => 1, onSource: (s: Source) => void sources.push(s), ...more }
+  stack.use(bt.openSwarm(request))
+  stack.use(bt.openWebSeeds(request))
   return sources
 }
 async function fetchChunk(source: Source, chunk: number): Promise<void> {
@@ -134,14 +137,59 @@ test('a web seed becomes a source; one that a stranger named may not be on this 
   const named: Metainfo = { ...torrent, webSeeds: [`${base}/named.bin`] }
   assert.equal(join(stack, leecher, { torrent: named, note }).length, 0)
   await eventually('the stranger is refused', () => notes.length === 1)
-  join(stack, leecher, { torrent: { ...named, webSeeds: [], multiFile: true }, also: { webSeeds: [`${base}/x`], trust: 'given' }, note })
   const sources = join(stack, leecher, { also: { webSeeds: [`${base}/`, `${base}/short`], trust: 'given' }, note })
   await eventually('a source', () => sources.length === 1)
   assert.equal(sources[0]!.protocol, 'http')
   await fetchChunk(sources[0]!, 5)
-  await eventually('the one of another size is refused', () => notes.length === 3)
+  await eventually('the one of another size is refused', () => notes.length === 2)
   assert.equal(webSeedUrl('http://h/f/', 'ä b'), 'http://h/f/%C3%A4%20b')
   await sources[0]![Symbol.asyncDispose]()
+})
+
+test('BEP 19: of a torrent with several files each piece is put together from the files that it covers, under the name of the torrent', async () => {
+  await using stack = new AsyncDisposableStack()
+  const place = (path: readonly string[]): string => `/seed/folder/${path.map(encodeURIComponent).join('/')}`
+  const files = [
+    { path: ['a b'], length: 100_000, pad: false },
+    { path: ['d', 'ü'], length: 5, pad: false },
+    { path: ['.pad'], length: 1000, pad: true },
+    { path: ['d', 'z'], length: 300_000, pad: false }
+  ]
+  const byUrl = new Map(files.flatMap((f, i) => (f.pad ? [] : [[place(f.path), seededBytes(f.length, i)] as const])))
+  const whole = Buffer.concat(files.map(f => byUrl.get(place(f.path)) ?? new Uint8Array(f.length)))
+  const size = whole.length
+  const asked: string[] = []
+  const server = createServer((request, response) => {
+    const body = byUrl.get(request.url ?? '')
+    asked.push(request.url ?? '')
+    if (!body) return void response.writeHead(404).end()
+    const [, first = '0', last = ''] = /bytes=([0-9]+)-([0-9]*)/.exec(request.headers.range ?? '') ?? []
+    const end = Math.min(Number(last), body.length - 1)
+    response.writeHead(206, { 'content-range': `bytes ${first}-${end}/${body.length}`, 'content-length': end - Number(first) + 1 })
+    response.end(body.subarray(Number(first), end + 1))
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  stack.defer(() => void server.closeAllConnections())
+  stack.defer(() => void server.close())
+  const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/seed`
+  const bt = await open(stack, '127.0.0.2', [])
+  const folder = { ...torrent, name: 'folder', size, pieceLength: 32_768, multiFile: true, files }
+  const notes: string[] = []
+  const note = (text: string): void => void notes.push(text)
+  const sources = join(stack, bt, { torrent: folder, also: { webSeeds: [base], trust: 'given' }, note })
+  await eventually('a source', () => sources.length === 1)
+  const grid = makeGrid(size, 32_768)
+  for (let first = 0; first < grid.count; first += 5) {
+    const delivery = new MemoryDelivery(grid, { first, count: Math.min(5, grid.count - first) })
+    await sources[0]!.fetch(delivery, AbortSignal.timeout(5000))
+    for (const [chunk, bytes] of delivery.chunks)
+      assert.deepEqual(Buffer.from(bytes), whole.subarray(chunk * 32_768, chunk * 32_768 + bytes.length), `${chunk}`)
+  }
+  assert.deepEqual([...new Set(asked)].sort(), [...byUrl.keys()].sort())
+  byUrl.set('/seed/folder/a%20b', whole.subarray(0, 99_999))
+  await sources[0]![Symbol.asyncDispose]()
+  join(stack, bt, { torrent: folder, also: { webSeeds: [`${base}/`], trust: 'given' }, note })
+  await eventually('one whose file has another size is not used', () => notes.some(n => n.includes('another size')))
 })
 
 test('of the trackers of a torrent one tier is asked after the other, and only one that answers', async () => {

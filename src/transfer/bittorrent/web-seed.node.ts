@@ -1,22 +1,24 @@
 /**
- * Web seeds (BEP 19): ordinary HTTP servers that have the file of a torrent. Each becomes an HTTP source of the download, after the same
- * probe, redirect rules and address filter as any URL that a stranger names (threats HT7-HT11).
+ * Web seeds (BEP 19): ordinary HTTP servers that have the file of a torrent, or the folder of one with several. Each becomes a source of the
+ * download, after the same probe, redirect rules and address filter as any URL that a stranger names (threats HT7-HT11).
  */
 import type { Clock } from '../../base/clock.ts'
 import { codeOf, KithError, textOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
-import type { Grid } from '../grid.ts'
+import { type Grid, makeGrid } from '../grid.ts'
 import { endpointOf, type ProbeOptions, probeUrl } from '../http/probe.node.ts'
-import type { Delivery, Source, TransferProtocol } from '../protocol.ts'
+import type { HttpProtocol, RangeSource } from '../http/source.node.ts'
+import type { Delivery, Source } from '../protocol.ts'
 import { MAX_WEB_SEED_SOURCES, MAX_WEB_SEED_TRIES, WEB_SEED_RETRY_MS } from './limits.ts'
 import type { Metainfo } from './metainfo.ts'
 import type { AddressTrust } from './tracker.node.ts'
-import { webSeedUrl } from './web-seed.ts'
+import { webSeedFileUrl, webSeedUrl } from './web-seed.ts'
+import { type OpenSeedFile, openFolderSeed } from './web-seed-folder.node.ts'
 
 export interface WebSeedDeps {
   readonly clock: Clock
   readonly log: Logger
-  readonly http: TransferProtocol
+  readonly http: HttpProtocol
   readonly probe?: ProbeOptions | undefined
   /** Takes ownership. */
   onSource(source: Source): void
@@ -26,7 +28,7 @@ export interface WebSeedDeps {
 
 export interface WebSeedRequest {
   readonly urls: readonly { readonly url: string; readonly trust: AddressTrust }[]
-  readonly torrent: Pick<Metainfo, 'name' | 'size' | 'multiFile'>
+  readonly torrent: Pick<Metainfo, 'name' | 'size' | 'multiFile' | 'files'>
   readonly grid: Grid
 }
 
@@ -44,10 +46,8 @@ const FINAL = new Set([
 /** Opens a source for each usable web seed, and again when it is lost; disposal ends the attempts, not the sources. */
 export function openWebSeeds(deps: WebSeedDeps, request: WebSeedRequest): AsyncDisposable {
   const stop = new AbortController()
-  const { urls, torrent } = request
-  if (torrent.multiFile && urls.length > 0) deps.note?.('web seeds of torrents with several files are not used')
-  const used = torrent.multiFile ? [] : urls.slice(0, MAX_WEB_SEED_SOURCES)
-  const tasks = used.map(({ url, trust }) => keepOpen(deps, request, webSeedUrl(url, torrent.name), trust, stop.signal))
+  const used = request.urls.slice(0, MAX_WEB_SEED_SOURCES)
+  const tasks = used.map(({ url, trust }) => keepOpen(deps, request, url, trust, stop.signal))
   return {
     [Symbol.asyncDispose]: async () => {
       stop.abort()
@@ -73,7 +73,7 @@ async function keepOpen(deps: WebSeedDeps, request: WebSeedRequest, url: string,
   }
 }
 
-/** @throws what `probeUrl` and `openSource` throw; SOURCE_CHANGED when the file there has another size */
+/** @throws what `probeUrl` and `openSource` throw; SOURCE_CHANGED when a file there has another size */
 async function open(
   deps: WebSeedDeps,
   { torrent, grid }: WebSeedRequest,
@@ -81,10 +81,15 @@ async function open(
   trust: AddressTrust,
   signal: AbortSignal
 ): Promise<WebSeedSource> {
-  const found = await probeUrl(url, { ...deps.probe, allowPrivate: trust === 'given' }, signal)
-  if (!found.acceptRanges) throw new KithError('RANGE_UNSUPPORTED', 'it does not serve parts of files')
-  if (found.size !== torrent.size) throw new KithError('SOURCE_CHANGED', 'the file there has another size than the torrent says')
-  return new WebSeedSource(await deps.http.openSource(endpointOf(found, new Uint8Array(32), grid), signal))
+  const at = async (place: string, file: Grid, s: AbortSignal): Promise<RangeSource> => {
+    const found = await probeUrl(place, { ...deps.probe, allowPrivate: trust === 'given' }, s)
+    if (!found.acceptRanges) throw new KithError('RANGE_UNSUPPORTED', 'it does not serve parts of files')
+    if (found.size !== file.size) throw new KithError('SOURCE_CHANGED', 'the file there has another size than the torrent says')
+    return deps.http.openSource(endpointOf(found, new Uint8Array(32), file), s)
+  }
+  if (!torrent.multiFile) return new WebSeedSource(await at(webSeedUrl(url, torrent.name), grid, signal))
+  const openFile: OpenSeedFile = ({ path, length }, s) => at(webSeedFileUrl(url, torrent.name, path), makeGrid(length, grid.chunkBytes), s)
+  return new WebSeedSource(await openFolderSeed(`${webSeedFileUrl(url, torrent.name, [])}/`, grid, torrent.files, openFile, signal))
 }
 
 /** An HTTP source that says when it is dropped, so that it can be opened again. */

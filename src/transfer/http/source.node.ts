@@ -28,8 +28,15 @@ export interface HttpProtocolOptions extends ProxyOptions {
   readonly ca?: string
 }
 
+/** A source of which any range of bytes can be had, too. */
+export interface RangeSource extends Source {
+  /** Fills `target` with the bytes of the file from `first` on. @throws what `fetch` throws */
+  read(first: number, target: Uint8Array, signal: AbortSignal): Promise<void>
+}
+
 /** The downloader's half, which may go through a proxy. */
 export interface HttpProtocol extends TransferProtocol {
+  openSource(endpoint: Endpoint, signal: AbortSignal): Promise<RangeSource>
   /** Whether everything beyond the local network goes through the user's proxy. */
   readonly proxied: boolean
 }
@@ -83,7 +90,7 @@ export class Counters {
   }
 }
 
-class HttpSource implements Source {
+class HttpSource implements RangeSource {
   readonly key: string
   readonly protocol: string
   readonly seeder: string | undefined
@@ -128,12 +135,18 @@ class HttpSource implements Source {
       onUnwanted: () => connection?.cut(),
       onError: error => connection?.fail(error)
     })
+    const { grid, run } = delivery
+    const last = Math.min(grid.size, (run.first + run.count) * grid.chunkBytes) - 1
+    const begin = (): RunSink => {
+      sink.begin()
+      return sink
+    }
     try {
       for (let fresh = false; ; fresh = true) {
         const from = sink.chunk
         connection = (fresh ? undefined : this.#takeIdle()) ?? (await this.#open(signal))
         try {
-          return await this.#request(connection, delivery, sink, signal)
+          return await this.#request(connection, from * grid.chunkBytes, last, begin, signal)
         } catch (error) {
           // A kept-alive connection may have gone stale, and a seeder cuts the connection where credit ends: ask once more.
           const stale = !fresh && connection.answerBytes === 0
@@ -148,24 +161,37 @@ class HttpSource implements Source {
     }
   }
 
+  async read(first: number, target: Uint8Array, signal: AbortSignal): Promise<void> {
+    if (this.#gone.signal.aborted) throw new KithError('SOURCE_LOST', 'the source was closed')
+    for (let fresh = false; ; fresh = true) {
+      const connection = (fresh ? undefined : this.#takeIdle()) ?? (await this.#open(signal))
+      let at = 0
+      const sink: BodySink = { ready: true, target: () => target.subarray(at), filled: n => void (at += n) }
+      try {
+        return await this.#request(connection, first, first + target.length - 1, () => sink, signal)
+      } catch (error) {
+        const stale = !fresh && connection.answerBytes === 0
+        if (signal.aborted || this.#gone.signal.aborted || !hasCode(error, 'SOURCE_LOST') || !stale) throw error
+      } finally {
+        this.#giveBack(connection)
+      }
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#gone.abort(new KithError('SOURCE_LOST', 'the source was closed'))
     this.#onDispose(this)
     await Promise.all([...this.#all].map(c => c[Symbol.asyncDispose]()))
   }
 
-  async #request(connection: HttpConnection, { grid, run }: Delivery, sink: RunSink, signal: AbortSignal): Promise<void> {
-    const first = sink.chunk * grid.chunkBytes
-    const last = Math.min(grid.size, (run.first + run.count) * grid.chunkBytes) - 1
+  /** Asks for bytes `first` to `last`, once; they go to the sink that `begin` gives. */
+  async #request(connection: HttpConnection, first: number, last: number, begin: () => BodySink, signal: AbortSignal): Promise<void> {
     const range = `bytes=${first}-${last}`
     const proof = this.#prove(range)
     let problem: ProblemSink | undefined
     const onHead = (head: ResponseHead): BodySink => {
       if (proof) this.#checkProof(head, proof.counter)
-      if (this.#isContent(head, first, last)) {
-        sink.begin()
-        return sink
-      }
+      if (this.#isContent(head, first, last)) return begin()
       problem = new ProblemSink(head)
       return problem
     }

@@ -6,15 +6,19 @@ import { bytesToHex } from '../../base/bytes.ts'
 import { codeOf, KithError } from '../../base/errors.ts'
 import { resolveAndCheck } from '../address-filter.node.ts'
 import type { AddressPolicy } from '../address-filter.ts'
-import { type HubDeps, PeerHub } from '../bittorrent/hub.node.ts'
-import { READY_MS } from '../bittorrent/limits.ts'
+import { type DialTorrent, type HubDeps, PeerHub } from '../bittorrent/hub.node.ts'
+import { METADATA_PEERS, READY_MS } from '../bittorrent/limits.ts'
+import type { Magnet } from '../bittorrent/magnet.ts'
+import { type MetadataDeps, MetadataFetch } from '../bittorrent/metadata.node.ts'
+import type { Metainfo } from '../bittorrent/metainfo.ts'
+import type { PeerSession } from '../bittorrent/session.node.ts'
 import { PeerSource } from '../bittorrent/source.node.ts'
 import type { AddressTrust, CheckAddress } from '../bittorrent/tracker.node.ts'
 import { makeGrid } from '../grid.ts'
 import type { Endpoint, Source, TransferProtocol } from '../protocol.ts'
 import { Acceptor, dialOver } from './acceptor.node.ts'
 import { RtcAnnouncer, type RtcAnnouncerOptions } from './announcer.node.ts'
-import type { RtcOptions } from './connection.node.ts'
+import type { RtcConnection, RtcOptions } from './connection.node.ts'
 import { type IceServer, readIceServers } from './ice-servers.ts'
 import { type LoadRtc, loadRtc } from './library.node.ts'
 import { MAX_PENDING_ANSWERS, MAX_WS_TRACKERS } from './limits.ts'
@@ -160,27 +164,49 @@ export class WebTorrent implements TransferProtocol {
     }
   }
 
+  /**
+   * Finds peers of a magnet link at WebSocket trackers and fetches its metadata from them. Waits until one gives it or `signal` aborts.
+   * @throws METADATA_FAILED, BAD_TORRENT, BENCODE_ERROR
+   */
+  async fetchMetainfo(magnet: Magnet, hints: readonly RtcHints[], signal: AbortSignal): Promise<Metainfo> {
+    await using stack = new AsyncDisposableStack()
+    const { clock, log } = this.#deps
+    const connect: MetadataDeps['connect'] = async () => {
+      throw new KithError('SOURCE_LOST', 'peers have no address here')
+    }
+    const fetch = stack.use(new MetadataFetch({ clock, log, connect }, magnet))
+    const options = { left: () => 1, room: () => METADATA_PEERS, hungry: () => true }
+    for (const h of hints) {
+      const tasks = this.#announceDialling(magnet.infoHash, h, options, fetch.torrent, session => fetch.take(session))
+      stack.use(tasks)
+    }
+    return await fetch.within(signal)
+  }
+
   /** Keeps a share announced at WebSocket trackers until disposed. */
   announceShare(infoHash: Uint8Array, trackers: readonly string[], trust: AddressTrust): AsyncDisposable {
+    const options = { left: () => 0, room: () => MAX_PENDING_ANSWERS, hungry: () => false }
+    return this.#announceDialling(infoHash, { trackers, trust }, options, { infoHash, grid: undefined }, () => {})
+  }
+
+  /** Announces, and shakes hands with those who answer our offers. */
+  #announceDialling(
+    infoHash: Uint8Array,
+    hints: RtcHints,
+    options: Pick<RtcAnnouncerOptions, 'left' | 'room' | 'hungry'>,
+    torrent: DialTorrent,
+    onSession: (session: PeerSession) => void
+  ): AsyncDisposable {
     const stop = new AbortController()
     const tasks = new Set<Promise<void>>()
-    const announcing = this.#announce(
-      infoHash,
-      { trackers, trust },
-      {
-        left: () => 0,
-        room: () => MAX_PENDING_ANSWERS,
-        hungry: () => false,
-        onAnswered: connection => {
-          const task = dialOver(this.#hub, connection, { infoHash, grid: undefined }, stop.signal).then(
-            () => {},
-            error => this.#deps.log.debug('a WebRTC peer was not reached', { code: codeOf(error), error })
-          )
-          tasks.add(task)
-          void task.finally(() => tasks.delete(task))
-        }
-      }
-    )
+    const onAnswered = (connection: RtcConnection): void => {
+      const task = dialOver(this.#hub, connection, torrent, stop.signal).then(onSession, error =>
+        this.#deps.log.debug('a WebRTC peer was not reached', { code: codeOf(error), error })
+      )
+      tasks.add(task)
+      void task.finally(() => tasks.delete(task))
+    }
+    const announcing = this.#announce(infoHash, hints, { ...options, onAnswered })
     return {
       [Symbol.asyncDispose]: async () => {
         stop.abort()

@@ -81,6 +81,20 @@ for (const seederFirst of [true, false]) {
   })
 }
 
+test('the metadata of a magnet link comes over WebRTC alone', async () => {
+  const share = new MemoryShare(seededBytes(2 ** 20))
+  await using tracker = await openWebSocketTracker(base, { host: '127.0.0.1', port: 0 })
+  const url = `ws://127.0.0.1:${tracker.port}/`
+  await using seeder = await node([share])
+  await using _ = seeder.announceShare(hashOf(share), [url], 'given')
+  await using leecher = await node([])
+  const magnet = { infoHash: hashOf(share), infoHashV2: undefined, name: undefined, trackers: [], webSeeds: [], peers: [] }
+  const torrent = await leecher.fetchMetainfo(magnet, [{ trackers: [url], trust: 'given' }], AbortSignal.timeout(LONG_MS))
+  assert.deepEqual(Buffer.from(torrent.info), Buffer.from(infoOfShare(share)!.info))
+  const nobody = leecher.fetchMetainfo({ ...magnet, infoHash: new Uint8Array(20) }, [{ trackers: [url] }], AbortSignal.timeout(100))
+  await assert.rejects(nobody, { code: 'METADATA_FAILED' })
+})
+
 test('two nodes that offer each other connections keep one', async () => {
   const share = new MemoryShare(seededBytes(2 ** 20))
   await using tracker = await openWebSocketTracker(base, { host: '127.0.0.1', port: 0 })
