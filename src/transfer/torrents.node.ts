@@ -136,6 +136,7 @@ export function openOthers(bittorrent: BitTorrent, given: PeerHints, infoHash: U
     torrent,
     ...given,
     trust: 'given',
+    download: context.grid,
     left: () => context.bytesLeft(),
     onSource: source => {
       if (!context.add(source)) void source[Symbol.asyncDispose]()

@@ -2,7 +2,7 @@
 import { KithError } from '../../base/errors.ts'
 import { resolveAndCheck } from '../address-filter.node.ts'
 import { checkEndpoint } from '../address-filter.ts'
-import { makeGrid } from '../grid.ts'
+import { type Grid, makeGrid } from '../grid.ts'
 import type { ProbeOptions } from '../http/probe.node.ts'
 import { type HttpProtocol, httpProtocol } from '../http/source.node.ts'
 import { type Mainline, type MainlineOptions, openMainline } from '../mainline/mainline.node.ts'
@@ -59,6 +59,8 @@ export interface SwarmRequest extends PeerHints {
     }
   /** More hints of another trust. */
   readonly also?: PeerHints
+  /** The grid of a download that others bring sources for, too: a peer that they use is not used again. */
+  readonly download?: Grid | undefined
   /** Bytes that are still missing, for trackers. */
   left(): number
   /** Takes ownership of each source, as for `openSource`. */
@@ -178,7 +180,10 @@ export class BitTorrent implements TransferProtocol {
     checkEndpoint(host, port)
     if (extra.length === 0 || extra.length % 20 !== 0) throw new KithError('SOURCE_LIED', 'the offer has no info-hash')
     const infoHash = extra.subarray(0, 20) // the others are for programs that cannot read a hybrid
-    const session = await this.#hub.dial({ host, port }, { infoHash, grid, ticket }, signal)
+    const session = await this.#hub.dial({ host, port }, { infoHash, grid, ticket, download: grid, isOffered: true }, signal)
+    // Found in a swarm before its offer was used: from now on what it gives is its own, and counted once.
+    for (const twin of this.#hub.twinsOf(session).filter(t => !t.torrent.isOffered))
+      twin.wire.close(new KithError('SOURCE_LOST', 'the seeder is used by its offer'))
     const source = new PeerSource({ session, grid, clock: this.#deps.clock, seeder, release: () => session[Symbol.asyncDispose]() })
     const late = new AbortController()
     try {
@@ -200,7 +205,10 @@ export class BitTorrent implements TransferProtocol {
     const grid = makeGrid(torrent.size, torrent.pieceLength)
     const { infoHash, info, private: isPrivate = false, trackerTiers: tiers } = torrent
     const ownAddress = (): PeerAddress | undefined => this.#ownAddress()
-    const swarm = new Swarm({ ...this.#deps, hub: this.#hub, ownAddress, onSource }, { infoHash, grid, info, private: isPrivate })
+    const swarm = new Swarm(
+      { ...this.#deps, hub: this.#hub, ownAddress, onSource },
+      { infoHash, grid, info, private: isPrivate, download: request.download }
+    )
     const onPeers = (found: Iterable<PeerAddress>, t: AddressTrust): void => swarm.add(found, t)
     const parts: (AsyncDisposable | Disposable)[] = [request, also].map(({ trackers = [], peers = [], trust = 'found' }) => {
       swarm.add(peers, trust)

@@ -41,6 +41,7 @@ export interface Downloading {
   readonly info: Uint8Array | undefined
   /** BEP 27: its peers are not told of each other. */
   readonly private?: boolean | undefined
+  readonly download?: object | undefined
   /** Called with the session of a peer that connected to us. */
   onPeer(session: PeerSession): void
 }
@@ -55,6 +56,10 @@ export interface DialTorrent {
   /** BEP 27; undefined: not known. */
   readonly private?: boolean | undefined
   readonly ticket?: Ticket | undefined
+  /** The download that this is for: a peer that has the file under several info-hashes is used once. */
+  readonly download?: object | undefined
+  /** The peer is the seeder of an offer. */
+  readonly isOffered?: boolean
 }
 
 /** What an info dictionary says of v2. */
@@ -161,7 +166,13 @@ export class PeerHub implements AsyncDisposable {
       onHandshake: (remote, w) => {
         const download = this.#downloads.get(bytesToHex(remote.infoHash))
         const torrent = this.#torrent(
-          { infoHash: remote.infoHash, grid: download?.grid, info: download?.info, private: download && (download.private ?? false) },
+          {
+            infoHash: remote.infoHash,
+            grid: download?.grid,
+            info: download?.info,
+            private: download && (download.private ?? false),
+            download: download?.download
+          },
           download?.infoHash
         )
         if (!torrent.grid) throw new KithError('SOURCE_LOST', 'a peer asks for a torrent that is not here')
@@ -191,6 +202,15 @@ export class PeerHub implements AsyncDisposable {
     }
   }
 
+  /** Connections to the same peer for the same download: it has the file under several info-hashes. */
+  twinsOf(session: PeerSession): PeerSession[] {
+    const { download } = session.torrent
+    if (!download) return []
+    const isTwin = (s: PeerSession): boolean =>
+      s !== session && !s.wire.error && s.torrent.download === download && equalBytes(s.remote.peerId, session.remote.peerId)
+    return [...this.#sessions].filter(isTwin)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true
     await Promise.all([...this.#sessions].map(s => s[Symbol.asyncDispose]()))
@@ -208,7 +228,10 @@ export class PeerHub implements AsyncDisposable {
   }
 
   /** @param alias a second hash by which a share of the torrent may be known */
-  #torrent({ infoHash, grid, info, private: isPrivate, ticket }: DialTorrent, alias = infoHash): SessionTorrent {
+  #torrent(
+    { infoHash, grid, info, private: isPrivate, ticket, download, isOffered = false }: DialTorrent,
+    alias = infoHash
+  ): SessionTorrent {
     const { shares } = this.#deps
     const share = shares.byInfoHash(bytesToHex(infoHash)) ?? shares.byInfoHash(bytesToHex(alias))
     const fits = share && (!grid || (share.grid.size === grid.size && share.grid.chunkBytes === grid.chunkBytes)) ? share : undefined
@@ -217,7 +240,17 @@ export class PeerHub implements AsyncDisposable {
     const pieces = grid ?? fits?.grid
     // An info dictionary of our own making is never private.
     const isOpen = isPrivate === undefined ? info === undefined && known !== undefined && !fits?.torrent?.private : !isPrivate
-    return { infoHash, grid: pieces && onlyV2 ? withWholePieces(pieces) : pieces, pieceBytes, share: fits, info: known, isOpen, ticket }
+    return {
+      infoHash,
+      grid: pieces && onlyV2 ? withWholePieces(pieces) : pieces,
+      pieceBytes,
+      share: fits,
+      info: known,
+      isOpen,
+      ticket,
+      download,
+      isOffered
+    }
   }
 
   #info(share: Share, infoHash: Uint8Array): Uint8Array | undefined {

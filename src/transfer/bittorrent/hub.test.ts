@@ -8,6 +8,7 @@ import { bytesToHex } from '../../base/bytes.ts'
 import { systemClock } from '../../base/clock.ts'
 import { codeOf } from '../../base/errors.ts'
 import { silentLogger } from '../../base/log.ts'
+import { makeGrid } from '../grid.ts'
 import type { Share, Source } from '../protocol.ts'
 import { type BitTorrent, openBitTorrent } from './bittorrent.node.ts'
 import { encodeExtendedHandshake, encodeMetadata, extensionIds } from './extensions.ts'
@@ -209,4 +210,34 @@ test('of a torrent that only has v2, what lies between files is never asked for 
     asked.reduce((n, m) => n + m.length, 0),
     files.a.length + files.b.length
   )
+})
+
+test('a peer that has the file of a download under several info-hashes is used once: by its offer, if it has one', async () => {
+  await using bt = await open(share)
+  await using client = await open()
+  const grid = makeGrid(content.length)
+  const sources: Source[] = []
+  const address = { host: '127.0.0.1', port: bt.port }
+  const join = (hash: Uint8Array): ReturnType<BitTorrent['openSwarm']> =>
+    client.openSwarm({
+      torrent: { infoHash: hash, size: content.length, pieceLength: CHUNK, info: undefined },
+      peers: [address],
+      download: grid,
+      left: () => 1,
+      onSource: s => void sources.push(s)
+    })
+  await using first = join(plain.infoHash)
+  await eventually('found in a swarm', () => first.connected === 1)
+  await using second = join(infoHash)
+  const offer = { ...address, extra: infoHash, fileId: share.fileId, grid, seeder: 'ab', ticket: undefined }
+  await using offered = await client.openSource(offer, AbortSignal.timeout(5000))
+  await eventually('the one of the swarm is left', () => first.connected === 0)
+  assert.deepEqual([sources.length, sources[0]!.ended, second.connected, offered.ended], [1, true, 0, false])
+  await using other = client.openSwarm({
+    torrent: { infoHash, size: content.length, pieceLength: CHUNK, info: undefined },
+    peers: [address],
+    left: () => 1,
+    onSource: () => {}
+  })
+  await eventually('another download uses it, too', () => other.connected === 1)
 })

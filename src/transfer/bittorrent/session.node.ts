@@ -90,6 +90,10 @@ export interface SessionTorrent {
   readonly isOpen: boolean
   /** Shown to the seeder when it asks who we are. */
   readonly ticket: Ticket | undefined
+  /** Tells the downloads of this node apart; undefined: not known. */
+  readonly download: object | undefined
+  /** The peer is the seeder of an offer. */
+  readonly isOffered: boolean
 }
 
 /** The half of a session that fetches something. */

@@ -34,6 +34,8 @@ export interface SwarmTorrent {
   readonly info: Uint8Array | undefined
   /** BEP 27. */
   readonly private: boolean
+  /** The download that this is for, when other swarms or seeders serve it, too. */
+  readonly download?: object | undefined
 }
 
 /** A peer that is to be dialled when there is a place. */
@@ -123,6 +125,10 @@ export class Swarm implements AsyncDisposable {
     const host = await checkAddress(peer.host, peer.port, trust)
     const session = await hub.dial({ host, port: peer.port }, this.#torrent, this.#stop.signal)
     this.#trust.set(session, trust)
+    if (hub.twinsOf(session).length > 0) {
+      await session[Symbol.asyncDispose]() // used already: as a seeder of an offer, or in another swarm
+      return false
+    }
     this.#take(session)
     await session.wire.ended
     return session.knowsPieces && session.wire.error?.code !== 'PEER_WIRE'

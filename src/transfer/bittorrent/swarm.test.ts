@@ -117,6 +117,7 @@ test('the request window follows rate and answer time within its bounds', () => 
     return w.bytes
   }
   assert.equal(run(10, 1), 256 * 1024) // 10 kB/s
+  assert.equal(run(100_000, 1), 25 * 100_000) // 100 MB/s on this machine: what comes while a process waits for its turn
   assert.equal(run(300_000, 100), 8 * 1024 * 1024) // 300 MB/s over 100 ms: the cap
   const middle = run(12_500, 80) // 100 Mbit/s over 80 ms
   assert.ok(middle >= 2 * 12_500 * 80 && middle < 4 * 12_500 * 80 * 3, String(middle))
