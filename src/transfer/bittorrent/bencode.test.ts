@@ -44,6 +44,7 @@ test('any bytes are read and written back identically, or refused with BENCODE_E
     { numRuns: 2000 }
   )
 })
+// threats BT1
 for (const text of [
   '',
   'i-0e',

@@ -10,9 +10,10 @@ import { codeOf } from '../../base/errors.ts'
 import { silentLogger } from '../../base/log.ts'
 import { makeGrid } from '../grid.ts'
 import type { Share, Source } from '../protocol.ts'
+import { foreignTorrent } from '../torrent-content.node.ts'
 import { type BitTorrent, openBitTorrent } from './bittorrent.node.ts'
-import { encodeExtendedHandshake, encodeMetadata, extensionIds } from './extensions.ts'
-import type { HashRequest } from './hashes.ts'
+import { decodeExtendedHandshake, encodeExtendedHandshake, encodeMetadata, extensionIds } from './extensions.ts'
+import { type HashRequest, provesHashes, treeHeight } from './hashes.ts'
 import { HashServer } from './hashes-server.node.ts'
 import type { Magnet } from './magnet.ts'
 import { decodeHandshake, encodeHandshake, type Message } from './messages.ts'
@@ -240,4 +241,30 @@ test('a peer that has the file of a download under several info-hashes is used o
     onSource: () => {}
   })
   await eventually('another download uses it, too', () => other.connected === 1)
+})
+
+test('a torrent of others is served as it is: hashes of each file, zeros behind the last, peers of a private one not told of each other', async () => {
+  const files = { a: seededBytes(100_000, 1), b: seededBytes(3 * 65_536 + 5, 2) }
+  const torrent = { ...parseTorrent(v2Torrent('folder', files, 65_536).bytes), private: true }
+  const padded = new Uint8Array(7 * 65_536)
+  padded.set(files.a)
+  padded.set(files.b, 2 * 65_536)
+  const theirs: Share = {
+    ...{ fileId: new Uint8Array(32), root: new Uint8Array(32), name: torrent.name, mime: '', pricePerMb: 0n, pieces: undefined },
+    ...{ grid: makeGrid(torrent.size, torrent.pieceLength), torrent: foreignTorrent(torrent), has: () => true, onChunk: () => {} },
+    read: async (offset, length, target) => target.set(padded.subarray(offset, offset + length))
+  }
+  await using bt = await open(theirs)
+  await using peer = await greet(bt.port, torrent.infoHash, true)
+  const tree = theirs.torrent!.trees[1]!
+  const leaf = { root: tree.root, baseLayer: 0, index: 4, length: 4, proofLayers: 3 }
+  peer.send({ kind: 'hashRequest', ...leaf })
+  const { hashes } = await peer.message('hashes')
+  assert.ok(provesHashes(leaf, hashes, treeHeight(files.b.length)), 'computed from the bytes of the second piece of its own file')
+  const last = theirs.grid.count - 1
+  peer.send({ kind: 'request', piece: last, begin: 0, length: 16_384 })
+  const { block } = await peer.message('piece')
+  assert.deepEqual(block, padded.slice(last * 65_536, last * 65_536 + 16_384))
+  const hello = peer.received.find(m => m.kind === 'extended' && m.id === 0) as Extract<Message, { kind: 'extended' }>
+  assert.equal(decodeExtendedHandshake(hello.payload).ids.ut_pex, undefined)
 })

@@ -48,6 +48,7 @@ const ourExtensions = encodeExtendedHandshake({
   maxBlock: undefined
 })
 
+// threats BT4
 for (const [why, bytes] of [
   [
     'another info-hash',
@@ -74,6 +75,7 @@ for (const [why, bytes] of [
 }
 
 const request = (piece: number, begin: number, length: number): Message => ({ kind: 'request', piece, begin, length })
+// threats BT5
 for (const [why, send] of [
   ['a message of 2^31 bytes', (p: RawPeer) => p.raw(Uint8Array.of(0x80, 0, 0, 0, 7))],
   ['a request beyond its piece', (p: RawPeer) => p.send(request(0, CHUNK - 1, 2))],

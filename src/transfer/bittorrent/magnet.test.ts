@@ -74,7 +74,7 @@ test('a hybrid link names both hashes; one of v2 alone goes by its first 20 byte
   assert.deepEqual([bytesToHex(v2.infoHash), bytesToHex(v2.infoHashV2!)], [V2.slice(0, 40), V2])
   assert.equal(formatMagnet(v2), `magnet:?xt=urn:btmh:1220${V2}`)
 })
-test('of 10,000 trackers 32 are kept, and text beyond 64 Ki characters is refused', () => {
+test('BT11: of 10,000 trackers 32 are kept, and text beyond 64 Ki characters is refused', () => {
   const many = (n: number): string => `magnet:?xt=urn:btih:${HEX}${Array.from({ length: n }, (_, i) => `&tr=udp://t${i}.x:1`).join('')}`
   assert.equal(parseMagnet(many(2000)).trackers.length, 32)
   assert.throws(

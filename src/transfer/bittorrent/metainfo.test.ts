@@ -36,6 +36,7 @@ test('the table speaks of all 101 torrents', () => {
   assert.equal(files.length, 101)
   assert.deepEqual(files.map(f => f.replace('.torrent', '')).sort(), Object.keys(torrents).sort())
 })
+// threats BT2
 for (const [name, verdict] of Object.entries(torrents)) {
   const theirs = verdict.table === null ? verdict.error === undefined : verdict.table === 'take'
   const taken = theirs !== name in DIFFERENT

@@ -187,6 +187,7 @@ const data = (piece: number, totalSize: number, bytes: Uint8Array): Message => (
   payload: encodeMetadata({ kind: 'data', piece, totalSize, data: bytes })
 })
 const magnetOf = (hash: Uint8Array) => ({ infoHash: hash, name: undefined, trackers: [], webSeeds: [], peers: [] })
+// threats BT6
 for (const [why, size, answer] of [
   ['claims 1 GB', 1e9, () => []],
   ['gives other bytes of the right length', info.length, (i: number) => [data(i, info.length, new Uint8Array(info.length))]],
@@ -231,7 +232,7 @@ test('metadata of many pieces arrives whole', async () => {
   const metainfo = await bt.fetchMetainfo(magnetOf(made.infoHash), { peers }, AbortSignal.timeout(5000))
   assert.deepEqual(Uint8Array.from(metainfo.info), made.info)
 })
-test('a refusal by the address rules leaves a peer alone', async () => {
+test('BT11: a refusal by the address rules leaves a peer alone', async () => {
   let asked = 0
   const deps = {
     clock: systemClock,

@@ -47,7 +47,7 @@ test('compact lists give addresses with a port; the rest of an entry is ignored'
   const v6 = Uint8Array.of(0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 80)
   assert.deepEqual(compactPeers(v6, 16), [{ host: '2001:db8:0:0:0:0:0:1', port: 80 }])
 })
-test('of a million peers 200 are kept, and the interval is held between a minute and two hours', () => {
+test('BT12: of a million peers 200 are kept, and the interval is held between a minute and two hours', () => {
   const answer = readHttpAnswer(answerOf({ interval: -1, peers: new Uint8Array(174_000 * 6).fill(1) }))
   assert.equal(answer.peers.length, 200)
   assert.equal(answer.intervalMs, 60_000)

@@ -156,13 +156,17 @@ export class RtcConnection implements AsyncDisposable {
     await this.#gone.promise
   }
 
-  /** The library says that it is closed; should it forget to, we do not wait for ever. */
+  /**
+   * The library says that it is closed; should it forget to, we do not wait for ever. The channel goes first and by itself: one whose
+   * connection alone was closed is never told to be, and then holds the process by its callback.
+   */
   async #letGo(): Promise<void> {
-    try {
-      this.#channel?.close()
-      this.#pc.close()
-    } catch {
-      // closed already
+    for (const part of [this.#channel, this.#pc]) {
+      try {
+        part?.close()
+      } catch {
+        // closed already
+      }
     }
     const late = new AbortController()
     const pause = this.#deps.clock.sleep(RTC_CLOSE_MS, late.signal).catch(() => {})
