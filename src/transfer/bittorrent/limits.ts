@@ -105,8 +105,11 @@ export const MAX_METADATA_REQUESTS = 4_096
 /** Peers asked for metadata at the same time, and how long one may take. */
 export const METADATA_PEERS = 8
 export const METADATA_MS = 20_000
-/** Pause before a peer that hung up is asked for metadata again; doubles each time. */
+/** Pause before a peer that hung up is asked for metadata again; doubles each time, up to the second. */
 export const METADATA_RETRY_MS = 500
+export const MAX_METADATA_RETRY_MS = 4_000
+/** Times one peer is asked for metadata: for most of a minute, since a program that looks through its files first takes nobody until then. */
+export const METADATA_DIALS = 14
 /** How long peers are asked for the trees of a hybrid whose metadata is here, before SHA-1 has to do. */
 export const TREES_MS = 3_000
 

@@ -14,8 +14,9 @@ import { fetchLayers } from './hashes-fetch.node.ts'
 import { asSourceError, type DialTorrent } from './hub.node.ts'
 import {
   MAX_BENCODE_BYTES,
-  MAX_DIALS,
+  MAX_METADATA_RETRY_MS,
   MAX_SWARM_PEERS,
+  METADATA_DIALS,
   METADATA_MS,
   METADATA_PEERS,
   METADATA_PIECE_BYTES,
@@ -157,7 +158,7 @@ export class MetadataFetch implements AsyncDisposable {
         await this.#ask(next)
       } catch (error) {
         this.#deps.log.debug('a peer gave no metadata', { peer: formatPeerAddress(next.peer), error })
-        const again = codeOf(error) === 'SOURCE_LOST' && next.failures + 1 < MAX_DIALS
+        const again = codeOf(error) === 'SOURCE_LOST' && next.failures + 1 < METADATA_DIALS
         if (again) this.#track(this.#later({ ...next, failures: next.failures + 1 }))
       }
     }
@@ -216,7 +217,8 @@ export class MetadataFetch implements AsyncDisposable {
 
   /** A program that has just been started may not know its torrent yet. */
   async #later(candidate: Candidate): Promise<void> {
-    await this.#deps.clock.sleep(METADATA_RETRY_MS * 2 ** candidate.failures, this.#stop.signal).catch(() => {})
+    const pauseMs = Math.min(MAX_METADATA_RETRY_MS, METADATA_RETRY_MS * 2 ** candidate.failures)
+    await this.#deps.clock.sleep(pauseMs, this.#stop.signal).catch(() => {})
     if (this.#stop.signal.aborted) return
     this.#queue.push(candidate)
     this.#startWorkers()
