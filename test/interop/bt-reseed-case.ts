@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { createLogger } from '../../src/base/log.ts'
 import { loadConfig } from '../../src/node/load-config.node.ts'
 import { openNode } from '../../src/node/open.node.ts'
 import { RunningNode } from '../../src/node/running-node.node.ts'
@@ -49,7 +50,9 @@ function python(lines: string[], ...args: readonly string[]): ChildProcess {
 async function main(host: string): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'kith-bt-reseed-'))
   const children: ChildProcess[] = []
-  const openOurs = (): Promise<KithNode> => openNode(loadConfig({ home: join(folder, 'home'), port: 0, listen: [host], mdns: false }, {}))
+  const log = createLogger(line => process.stderr.write(`${line}\n`), process.env['KITH_DEBUG'] ? 'debug' : 'silent')
+  const openOurs = (): Promise<KithNode> =>
+    openNode(loadConfig({ home: join(folder, 'home'), port: 0, listen: [host], mdns: false }, {}), { log })
   try {
     for (const [i, [name, size]] of Object.entries(SEEDED).entries()) {
       mkdirSync(dirname(join(folder, 'seed', name)), { recursive: true })

@@ -45,5 +45,6 @@ while leeches:
             print('done', name, flush=True)
             del leeches[name]
         elif status.num_peers == 0:
-            handle.connect_peer(kith)
+            # As peer exchange would name us: one that speaks v2. By v1 alone libtorrent may wait for ever for the hashes of a hybrid.
+            handle.connect_peer(kith, 0, 0x8d if name in ('hybrid', 'v2-many') else 0x0d)
     time.sleep(0.05)
