@@ -51,7 +51,7 @@ if (files.length === 0) {
 /**
  * A process that has run its tests is ended: libp2p leaves a timer of a second behind, and `kith` ends itself in the same way
  * (src/cli/main.ts). `node --test FILE` shows what a test leaves behind. (WebRTC's library can hold a process: a data channel that was not
- * closed itself, but only its connection, keeps a callback for ever. Ours are, src/transfer/webtorrent/connection.node.ts; none of 350
+ * closed itself, but only its connection, keeps a callback for ever. Ours are, src/transfer/webtorrent/connection.node.ts; none of 300
  * processes was held.)
  */
 const END = '--test-force-exit'
