@@ -22,7 +22,7 @@ import type {
   TellOptions
 } from './broadcast-types.ts'
 import { MAX_NETWORK_STATES } from './limits.ts'
-import { nameOfTopic } from './topics-name.ts'
+import { nameOfTopic } from './topics/name.ts'
 import type { Published, TopicMessage, TopicSigner, Topics } from './topics-types.ts'
 import type { EntityId, IncomingMessage, Messenger, SentMessage } from './types.ts'
 

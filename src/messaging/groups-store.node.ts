@@ -6,7 +6,7 @@ import { SEALED_SCHEMA, SealedCells, sealDatabase } from '../store/sealed-cells.
 import { openSqlite, type Sqlite } from '../store/sqlite.node.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
 import { GroupCommit } from './group-commit.node.ts'
-import type { GroupStore, HeldPost, OutgoingCopy, StoredDelivery, StoredEpoch, StoredPost } from './groups-store.ts'
+import type { GroupStore, HeldPost, OutgoingCopy, StoredDelivery, StoredEpoch, StoredPost } from './groups/store.ts'
 import { MAX_GROUP_POSTS } from './limits.ts'
 import type { DeliveryState, EntityId } from './types.ts'
 

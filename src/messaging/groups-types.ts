@@ -5,7 +5,7 @@ import type { Logger } from '../base/log.ts'
 import type { GroupRole } from '../wire/group-op.ts'
 import type { Signed } from '../wire/signed.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
-import type { GroupStore } from './groups-store.ts'
+import type { GroupStore } from './groups/store.ts'
 import type { DeliveryState, EntityId, Messenger } from './types.ts'
 
 export interface GroupsDeps {

@@ -7,7 +7,7 @@ import { bytesToHex, utf8 } from '../base/bytes.ts'
 import { codeOf, KithError } from '../base/errors.ts'
 import { keyOfDid } from '../wire/did-key.ts'
 import { canonicalJson, isJsonObject, type JsonObject, parseJsonObject } from '../wire/strict-json.ts'
-import { HttpCaller, type HttpTarget } from './http-connect.node.ts'
+import { HttpCaller, type HttpTarget } from './http/connect.node.ts'
 import {
   MAX_CODE_CHARS,
   MAX_HTTP_ANSWER_BYTES,

@@ -11,8 +11,8 @@ import { keyOfDid } from '../wire/did-key.ts'
 import { type LegacyMessage, readLegacyMessage } from '../wire/legacy-message.ts'
 import { checkBody } from '../wire/payloads.ts'
 import { isJsonObject, type JsonObject } from '../wire/strict-json.ts'
+import type { SingleMessage } from './delivery/single-message.ts'
 import { MAX_LEGACY_PEERS, MAX_MESSAGE_BODY_BYTES } from './limits.ts'
-import type { SingleMessage } from './single-message.ts'
 import type { EntityId } from './types.ts'
 
 export interface LegacyPeers {

@@ -19,8 +19,8 @@ import { peerRecordRequest } from '../wire/peer-record-request.ts'
 import { relayAnswerCodec } from '../wire/relay-answer.ts'
 import { envelopeHeadBytes, sealedEnvelopeCodec } from '../wire/sealed-envelope.ts'
 import { signedCodec } from '../wire/signed.ts'
-import { GroupLog, readGroupOp, transcriptOf } from './groups-log.ts'
-import { epochIdOf, openPost, sealPost } from './groups-seal.ts'
+import { GroupLog, readGroupOp, transcriptOf } from './groups/log.ts'
+import { epochIdOf, openPost, sealPost } from './groups/seal.ts'
 import { knownTag } from './mailbox-tags.ts'
 
 interface Vectors {

@@ -6,8 +6,8 @@ import type { MessageType } from '../wire/message-types.ts'
 import { readPayload } from '../wire/payloads.ts'
 import { type ReceivedSecureMessage, readSecureMessage } from '../wire/secure-message.ts'
 import type { Channel, Channels, OpenedFrame, SealedFrame } from './channel.ts'
+import { originKey, originNetwork } from './delivery/origin-key.ts'
 import type { MessageLink } from './link.ts'
-import { originKey, originNetwork } from './origin-key.ts'
 import type { EntityId } from './types.ts'
 
 export function sessionChannels(sessions: Sessions): Channels {

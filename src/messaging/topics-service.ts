@@ -15,8 +15,8 @@ import {
   MAX_TOPICS_PER_PEER,
   TOPIC_OVERHEAD_BYTES
 } from './limits.ts'
-import { type FrameReceiver, GossipBook, guardFrames } from './topics-guard.ts'
-import { AGENTS_TOPIC } from './topics-name.ts'
+import { type FrameReceiver, GossipBook, guardFrames } from './topics/guard.ts'
+import { AGENTS_TOPIC } from './topics/name.ts'
 import type { PubSub, Verdict } from './topics-types.ts'
 
 /** Nodes with another protocol name are another network. What is spoken is gossipsub v1.0 with the library's limits of v1.1. */

@@ -23,10 +23,10 @@ import {
   TOPIC_MESSAGES_BURST,
   TOPIC_WINDOW_MS
 } from './limits.ts'
+import { GossipBook, guardFrames } from './topics/guard.ts'
+import { AGENTS_TOPIC, isTopic, topicOf } from './topics/name.ts'
+import { SeenMessages } from './topics/seen.ts'
 import { openTopics } from './topics.ts'
-import { GossipBook, guardFrames } from './topics-guard.ts'
-import { AGENTS_TOPIC, isTopic, topicOf } from './topics-name.ts'
-import { SeenMessages } from './topics-seen.ts'
 import { GOSSIP_PROTOCOL, gossipService } from './topics-service.ts'
 import type { PubSub, TopicMessage, Topics, Verdict } from './topics-types.ts'
 

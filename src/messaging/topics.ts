@@ -25,8 +25,8 @@ import {
   TOPIC_WINDOW_MS
 } from './limits.ts'
 import { RatedNames } from './rated.ts'
-import { nameOfTopic, topicOf } from './topics-name.ts'
-import { SeenMessages } from './topics-seen.ts'
+import { nameOfTopic, topicOf } from './topics/name.ts'
+import { SeenMessages } from './topics/seen.ts'
 import type { Published, PublishOptions, PubSub, TopicEvents, TopicSigner, TopicStats, Topics, TopicView, Verdict } from './topics-types.ts'
 import { newUuid } from './uuid.ts'
 

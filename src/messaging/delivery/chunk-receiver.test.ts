@@ -1,0 +1,72 @@
+/** Large messages on their way in: what is announced costs nothing, what comes is bounded (threats CO9). */
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { sha256 } from '#hash'
+import type { ChunkInit, ChunkPart } from '../../wire/chunk-payloads.ts'
+import { MAX_PARTIAL_BYTES, MAX_PARTIAL_BYTES_PER_PEER, MAX_PARTIALS } from '../limits.ts'
+import { newUuid } from '../uuid.ts'
+import { ChunkReceiver } from './chunk-receiver.ts'
+
+const clock = { monotonic: () => 0 }
+const PART = 64 * 1024
+const WHOLE = new Uint8Array(8 * 1024 * 1024).map((_, i) => i % 251)
+const HASH = sha256(WHOLE)
+const CHUNKS = WHOLE.length / PART
+const initOf = (transferId: string, totalBytes = WHOLE.length, totalChunks = CHUNKS): ChunkInit => ({
+  kind: 'init',
+  ...{ transferId, originalMsgType: 'agent_message', totalBytes, totalChunks },
+  sha256: HASH
+})
+function partOf(transferId: string, chunkIndex: number): ChunkPart {
+  const data = WHOLE.slice(chunkIndex * PART, (chunkIndex + 1) * PART)
+  return { kind: 'part', transferId, chunkIndex, totalChunks: CHUNKS, data, checksum: sha256(data).subarray(0, 16) }
+}
+
+test('ten thousand announcements take no memory and little time, and keep no transfer of others out', () => {
+  const receiver = new ChunkReceiver(clock)
+  const id = newUuid()
+  receiver.init('honest', initOf(id))
+  receiver.part('honest', partOf(id, 0))
+  const before = process.memoryUsage().arrayBuffers
+  for (let i = 0; i < 10_000; i++) receiver.init(`attacker ${i % 3}`, initOf(newUuid(), ...(i % 2 ? ([1, 1] as const) : [])))
+  assert.ok(process.memoryUsage().arrayBuffers - before < WHOLE.length)
+  assert.equal(receiver.bytes, PART)
+  for (let i = 1; i < CHUNKS - 1; i++) assert.equal(receiver.part('honest', partOf(id, i)), undefined)
+  const end = receiver.part('honest', partOf(id, CHUNKS - 1))
+  assert.ok(end && 'whole' in end)
+  assert.deepEqual(Buffer.compare(end.whole, WHOLE), 0)
+  assert.equal(receiver.bytes, 0)
+})
+
+test('parts of one peer, and of all, are bounded; the transfer that grows is not the one that goes', () => {
+  const receiver = new ChunkReceiver(clock)
+  const send = (from: string): void => {
+    const id = newUuid()
+    receiver.init(from, initOf(id))
+    for (let i = 0; i < CHUNKS - 1; i++) assert.equal(receiver.part(from, partOf(id, i)), undefined)
+  }
+  for (let i = 0; i < 3; i++) send('one')
+  assert.ok(receiver.bytes <= MAX_PARTIAL_BYTES_PER_PEER && receiver.bytes > MAX_PARTIAL_BYTES_PER_PEER - WHOLE.length)
+  for (let i = 0; i < 12; i++) send(`peer ${i}`)
+  assert.ok(receiver.bytes <= MAX_PARTIAL_BYTES && receiver.bytes > MAX_PARTIAL_BYTES - WHOLE.length)
+})
+
+test('many names do not push out the transfer of one peer, neither by announcing nor by sending', () => {
+  const receiver = new ChunkReceiver(clock)
+  const id = newUuid()
+  receiver.init('honest', initOf(id))
+  const flood = (n: number): void => {
+    for (let i = 0; i < 12; i++) {
+      const theirs = newUuid()
+      receiver.init(`attacker ${n} ${i}`, initOf(theirs))
+      for (let k = 0; k < CHUNKS - 1; k++) receiver.part(`attacker ${n} ${i}`, partOf(theirs, k))
+    }
+    for (let i = 0; i < 2 * MAX_PARTIALS; i++) receiver.init(`name ${n} ${i}`, initOf(newUuid()))
+  }
+  for (let i = 0; i < CHUNKS - 1; i++) {
+    assert.equal(receiver.part('honest', partOf(id, i)), undefined)
+    if (i % 50 === 25) flood(i)
+  }
+  const end = receiver.part('honest', partOf(id, CHUNKS - 1))
+  assert.ok(end && 'whole' in end)
+})
