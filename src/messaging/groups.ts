@@ -1,5 +1,5 @@
 /**
- * Groups over the messenger: who is in one is a log of signed operations that all members fold alike (groups-fold.ts); each change of it, and
+ * Groups over the messenger: who is in one is a log of signed operations that all members fold alike (groups/fold.ts); each change of it, and
  * each merge, makes a new key that only those get who are members then; a message is encrypted once and sent to each member. Members name the
  * newest operations they know in everything they send, so that different histories show at the next message (threats RT7).
  * Spec: docs/wire/groups.md

@@ -50,7 +50,7 @@ export type TopicEvents = {
 }
 
 export interface PublishOptions {
-  /** Short name of a topic (topics-name.ts); absent: the one of all agents. It need not be subscribed. */
+  /** Short name of a topic (topics/name.ts); absent: the one of all agents. It need not be subscribed. */
   readonly topic?: string
   /** Whose message it is; absent: this instance's. */
   readonly signer?: TopicSigner

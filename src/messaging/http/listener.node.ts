@@ -81,7 +81,7 @@ function makeServer(o: ListenerOptions): Server {
     insecureHTTPParser: false,
     maxHeaderSize: limits.MAX_HTTP_HEAD_BYTES,
     headersTimeout,
-    requestTimeout: headersTimeout + limits.HTTP_SETTLE_MS + limits.HTTP_BODY_MS, // the body has its own, in http-body.node.ts
+    requestTimeout: headersTimeout + limits.HTTP_SETTLE_MS + limits.HTTP_BODY_MS, // the body has its own, in body.node.ts
     keepAliveTimeout: o.keepAliveMs ?? limits.HTTP_KEEP_ALIVE_MS,
     connectionsCheckingInterval: o.checkMs ?? limits.HTTP_CHECK_MS,
     noDelay: true
