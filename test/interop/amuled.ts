@@ -1,4 +1,8 @@
-/** Debian's amuled 2.3.3 as another program: started in a folder of its own, in a network namespace if wanted, driven by amulecmd. */
+/**
+ * Debian's amuled 2.3.3 as another program: started in a folder of its own, in a network namespace if wanted, driven by amulecmd. It counts
+ * time in milliseconds since 1970 modulo 2^32: for half an hour before that begins anew, every 49.7 days (next on 2027-01-10 at 14:28 UTC),
+ * it takes no sources, and these tests fail.
+ */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'

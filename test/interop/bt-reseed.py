@@ -44,6 +44,11 @@ while leeches:
         if status.is_seeding:
             print('done', name, flush=True)
             del leeches[name]
+        elif status.errc.value() != 0:
+            # A piece of a hybrid that was right by SHA-1 before the hashes of v2 came is an error to libtorrent now and then (its issue 6394).
+            print('again', name, status.errc.message(), flush=True)
+            handle.clear_error()
+            handle.force_recheck()
         elif status.num_peers == 0:
             # As peer exchange would name us: one that speaks v2. By v1 alone libtorrent may wait for ever for the hashes of a hybrid.
             handle.connect_peer(kith, 0, 0x8d if name in ('hybrid', 'v2-many') else 0x0d)
