@@ -67,7 +67,7 @@ if (chosen.length === 0) {
 }
 
 function runOne({ file, env }: Long): Promise<number> {
-  const args = ['--test', '--test-force-exit', file]
+  const args = ['--test', file]
   const child = spawn(process.execPath, args, { cwd: root, env: { KITH_REQUIRE_INTEROP: '1', ...process.env, ...env }, stdio: 'inherit' })
   return new Promise(resolve => child.on('exit', code => resolve(code ?? 1)))
 }
