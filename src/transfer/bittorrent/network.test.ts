@@ -118,11 +118,12 @@ test('with local discovery on, two on one network find each other without being 
   await fetchChunk(sources[0]!, 4)
 })
 
-test('a web seed becomes a source; one that a stranger named may not be on this machine, one of another size is not used', async () => {
-  await using stack = new AsyncDisposableStack()
+/** An HTTP server of parts. @param bodyOf a path; undefined: 404. @returns its URL, without a slash at the end */
+async function serveRanges(stack: AsyncDisposableStack, bodyOf: (path: string) => Uint8Array | undefined): Promise<string> {
   const server = createServer((request, response) => {
+    const body = bodyOf(request.url ?? '')
+    if (!body) return void response.writeHead(404).end()
     const [, first = '0', last = ''] = /bytes=([0-9]+)-([0-9]*)/.exec(request.headers.range ?? '') ?? []
-    const body = whole.content.subarray(request.url === '/short' ? 1 : 0)
     const end = Math.min(Number(last), body.length - 1)
     response.writeHead(206, { 'content-range': `bytes ${first}-${end}/${body.length}`, 'content-length': end - Number(first) + 1 })
     response.end(body.subarray(Number(first), end + 1))
@@ -130,7 +131,12 @@ test('a web seed becomes a source; one that a stranger named may not be on this 
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   stack.defer(() => void server.closeAllConnections())
   stack.defer(() => void server.close())
-  const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+test('a web seed becomes a source; one that a stranger named may not be on this machine, one of another size is not used', async () => {
+  await using stack = new AsyncDisposableStack()
+  const base = await serveRanges(stack, url => whole.content.subarray(url === '/short' ? 1 : 0))
   const leecher = await open(stack, '127.0.0.2', [])
   const notes: string[] = []
   const note = (text: string): void => void notes.push(text)
@@ -159,19 +165,11 @@ test('BEP 19: of a torrent with several files each piece is put together from th
   const whole = Buffer.concat(files.map(f => byUrl.get(place(f.path)) ?? new Uint8Array(f.length)))
   const size = whole.length
   const asked: string[] = []
-  const server = createServer((request, response) => {
-    const body = byUrl.get(request.url ?? '')
-    asked.push(request.url ?? '')
-    if (!body) return void response.writeHead(404).end()
-    const [, first = '0', last = ''] = /bytes=([0-9]+)-([0-9]*)/.exec(request.headers.range ?? '') ?? []
-    const end = Math.min(Number(last), body.length - 1)
-    response.writeHead(206, { 'content-range': `bytes ${first}-${end}/${body.length}`, 'content-length': end - Number(first) + 1 })
-    response.end(body.subarray(Number(first), end + 1))
+  const server = await serveRanges(stack, url => {
+    asked.push(url)
+    return byUrl.get(url)
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  stack.defer(() => void server.closeAllConnections())
-  stack.defer(() => void server.close())
-  const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/seed`
+  const base = `${server}/seed`
   const bt = await open(stack, '127.0.0.2', [])
   const folder = { ...torrent, name: 'folder', size, pieceLength: 32_768, multiFile: true, files }
   const notes: string[] = []
