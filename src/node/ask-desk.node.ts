@@ -1,27 +1,18 @@
 /** AskService of a running node: what users type becomes entities, and what the parts say becomes views. */
 import { readFile } from 'node:fs/promises'
-import type { TaskView as OwnTask } from '../agents/types.ts'
 import { utf8 } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
-import type { PeerStats } from '../messaging/peer-figures.ts'
-import type { EntityId, IncomingMessage, SentMessage } from '../messaging/types.ts'
+import type { EntityId, IncomingMessage } from '../messaging/types.ts'
 import { newUuid } from '../messaging/uuid.ts'
 import { verificationWords } from '../session/fingerprint.ts'
-import type { Grant, PeerRecord } from '../trust/types.ts'
 import type { AgentTalk } from './agent-talk.ts'
 import type { AskParts } from './ask-parts.node.ts'
 import type * as T from './ask-types.ts'
+import { AskViews, networkView } from './ask-views.node.ts'
 import type { GroupDesk } from './group-desk.ts'
 import type { LentFiles } from './lent-files.node.ts'
-import {
-  LENT_AFTER_DELIVERY_MS,
-  LENT_AFTER_FETCH_MS,
-  LENT_AFTER_TASK_MS,
-  LENT_RESULT_MS,
-  LISTED_TEXT_CHARS,
-  MAX_LONG_TEXT_BYTES
-} from './limits.ts'
-import { fetchedBody, fetchedOwnerOf, type LongTexts, longTextOf } from './long-texts.ts'
+import { LENT_AFTER_DELIVERY_MS, LENT_AFTER_FETCH_MS, LENT_AFTER_TASK_MS, LENT_RESULT_MS, MAX_LONG_TEXT_BYTES } from './limits.ts'
+import { fetchedBody, fetchedOwnerOf, type LongTexts } from './long-texts.ts'
 import type { SealedTexts } from './sealed-texts.node.ts'
 import type { SkillDesk } from './skill-desk.node.ts'
 
@@ -50,6 +41,7 @@ export class AskDesk implements T.AskService {
   readonly #texts: SealedTexts
   readonly #emit: (event: T.AskEvent) => void
   readonly #self: EntityId
+  readonly #views: AskViews
 
   constructor({ parts, groups, skills, talk, files, texts, longTexts }: AskDesks, emit: (event: T.AskEvent) => void, closing: AbortSignal) {
     this.#parts = parts
@@ -60,6 +52,9 @@ export class AskDesk implements T.AskService {
     this.#texts = texts
     this.#emit = emit
     this.#self = parts.messenger.self
+    const { book, directory, messenger } = parts
+    const nameOf = (id: EntityId): string | undefined => directory.nameOf(id)
+    this.#views = new AskViews({ book, texts, nameOf, isConnected: id => messenger.isConnected(id) })
     const { events } = parts.messenger
     events.on(
       'message:received',
@@ -74,7 +69,7 @@ export class AskDesk implements T.AskService {
       'message:changed',
       ({ message }) => {
         this.#lend(`message:${message.id}`)
-        emit({ type: 'message:changed', message: this.#sent(message) })
+        emit({ type: 'message:changed', message: this.#views.sent(message) })
       },
       closing
     )
@@ -84,7 +79,7 @@ export class AskDesk implements T.AskService {
       'task:changed',
       ({ task }) => {
         this.#lend(`${task.role}:${task.id}`)
-        emit({ type: 'task:changed', task: this.#task(task) })
+        emit({ type: 'task:changed', task: this.#views.task(task) })
       },
       closing
     )
@@ -100,7 +95,7 @@ export class AskDesk implements T.AskService {
 
   /** Tells of a message that has come. */
   show(message: IncomingMessage): void {
-    this.#emit({ type: 'message:received', message: this.#received(message) })
+    this.#emit({ type: 'message:received', message: this.#views.received(message) })
   }
 
   /** For how long what was shared for a message or task stays (ms); undefined: that has not ended. */
@@ -148,7 +143,7 @@ export class AskDesk implements T.AskService {
         ...(ttlMs === undefined ? {} : { ttlMs })
       })
       this.#lend(owner)
-      return this.#sent(sent, body)
+      return this.#views.sent(sent, body)
     } catch (error) {
       if (file) this.#files.ended(owner, 0)
       throw error
@@ -170,14 +165,14 @@ export class AskDesk implements T.AskService {
             ...messenger
               .inbox({ limit, types: FOR_PEOPLE })
               .filter(isForPeople)
-              .map(m => this.#received(m)),
+              .map(m => this.#views.received(m)),
             ...this.#groups.texts(limit, 'in')
           ]
     const sent =
       direction === 'in'
         ? []
         : [
-            ...messenger.outbox(limit, 'agent_message').map(m => this.#sent(m, messenger.sentBody(m.id))),
+            ...messenger.outbox(limit, 'agent_message').map(m => this.#views.sent(m, messenger.sentBody(m.id))),
             ...this.#groups.texts(limit, 'out')
           ]
     return [...received, ...sent].sort((a, b) => b.createdAt - a.createdAt).slice(0, limit)
@@ -186,9 +181,9 @@ export class AskDesk implements T.AskService {
   async message(id: string): Promise<T.MessageView> {
     const { messenger } = this.#parts
     const sent = messenger.sent(id)
-    if (sent) return this.#sent(sent, messenger.sentBody(id), true)
+    if (sent) return this.#views.sent(sent, messenger.sentBody(id), true)
     const received = messenger.received(id)
-    const found = received ? this.#received(received, true) : this.#groups.text(id)
+    const found = received ? this.#views.received(received, true) : this.#groups.text(id)
     if (!found) throw unknownMessage('no message has this id')
     return found
   }
@@ -201,7 +196,7 @@ export class AskDesk implements T.AskService {
   async peers(): Promise<readonly T.KnownPeerView[]> {
     // Once for all: percentiles cost something.
     const stats = new Map(this.#parts.messenger.stats().map(x => [x.entityId, x]))
-    return this.#parts.book.peers(1000).map(p => this.#peer(p, stats.get(p.entityId)))
+    return this.#parts.book.peers(1000).map(p => this.#views.peer(p, stats.get(p.entityId)))
   }
 
   async changePeer(request: T.ChangePeerRequest, signal?: AbortSignal): Promise<T.KnownPeerView> {
@@ -218,7 +213,7 @@ export class AskDesk implements T.AskService {
     if (banned === false) book.scores.pardon(entity)
     if (mailbox !== undefined) await this.#parts.announce()
     if (mailbox === true) await registry.keep(entity)
-    return this.#peer(
+    return this.#views.peer(
       record,
       this.#parts.messenger.stats().find(x => x.entityId === entity)
     )
@@ -235,19 +230,19 @@ export class AskDesk implements T.AskService {
   }
 
   async grants(): Promise<readonly T.GrantView[]> {
-    return this.#parts.book.grants().map(g => this.#grant(g))
+    return this.#parts.book.grants().map(g => this.#views.grant(g))
   }
   async grant(to: string, what: string, signal?: AbortSignal): Promise<T.GrantView> {
     const granted = this.#parts.book.grant(await this.#whom(to, signal), what)
     if (what === 'relay' || what === 'mailbox') await this.#parts.announce()
-    return this.#grant(granted)
+    return this.#views.grant(granted)
   }
   async revoke(to: string, what: string, signal?: AbortSignal): Promise<T.GrantView> {
     const whom = await this.#whom(to, signal)
     const found = this.#parts.book.grants(whom).find(g => g.what === what)
     if (!found || !this.#parts.book.revoke(whom, what)) throw new KithError('UNKNOWN_GRANT', 'nothing of that kind was granted', { what })
     if (what === 'relay' || what === 'mailbox') await this.#parts.announce()
-    return this.#grant(found)
+    return this.#views.grant(found)
   }
 
   async groups(): Promise<readonly T.GroupView[]> {
@@ -306,17 +301,17 @@ export class AskDesk implements T.AskService {
       },
       signal
     )
-    return this.#task(given)
+    return this.#views.task(given)
   }
   async tasks(): Promise<readonly T.TaskView[]> {
-    return this.#parts.tasks.tasks().map(t => this.#task(t))
+    return this.#parts.tasks.tasks().map(t => this.#views.task(t))
   }
   async task(id: string): Promise<T.TaskView> {
     const exact = this.#parts.tasks.task(id)
     const found = exact ?? this.#parts.tasks.tasks({ limit: 1000 }).find(t => id.length >= 6 && t.id.startsWith(id))
     const whole = found && this.#parts.tasks.task(found.id)
     if (!whole) throw new KithError('UNKNOWN_TASK', 'there is no task with this id', {}, { hint: 'kith agent tasks lists them' })
-    return this.#task(whole)
+    return this.#views.task(whole)
   }
   async taskOutput(id: string, signal?: AbortSignal): Promise<{ readonly output: unknown }> {
     const { tasks, messenger } = this.#parts
@@ -352,118 +347,6 @@ export class AskDesk implements T.AskService {
   #whom(text: string, signal?: AbortSignal): Promise<EntityId | '*'> {
     return text === '*' ? Promise.resolve('*' as const) : this.#resolve(text, signal)
   }
-
-  #received(m: IncomingMessage, isWhole = false): T.MessageView {
-    const long = longTextOf(m.body) && this.#longText(m, isWhole)
-    const shown = shownOf(m.body, isWhole)
-    return {
-      id: m.id,
-      direction: 'in',
-      peer: m.from,
-      peerName: this.#parts.directory.nameOf(m.from),
-      type: m.type,
-      text: long ? long.text : shown.text,
-      textBytes: long ? long.bytes : shown.textBytes,
-      body: shown.body as Record<string, unknown>,
-      file: long ? undefined : fileOf(m.body),
-      state: 'received',
-      reason: undefined,
-      retry: undefined,
-      legacy: m.via === 'legacy',
-      group: undefined,
-      createdAt: m.receivedAt,
-      changedAt: m.receivedAt
-    }
-  }
-  #longText({ from, id }: IncomingMessage, isWhole: boolean): { readonly text: string; readonly bytes: number | undefined } | undefined {
-    try {
-      const whole = isWhole ? this.#texts.whole(from, id) : undefined
-      if (whole !== undefined) return { text: whole, bytes: undefined }
-      const head = isWhole ? undefined : this.#texts.head(from, id)
-      return head && { text: head.text, bytes: head.bytes }
-    } catch {
-      return undefined // damaged: its link is shown, as if it had not been fetched
-    }
-  }
-  #sent(m: SentMessage, body: IncomingMessage['body'] = {}, isWhole = false): T.MessageView {
-    const shown = shownOf(body, isWhole)
-    return {
-      id: m.id,
-      direction: 'out',
-      peer: m.to,
-      peerName: this.#parts.directory.nameOf(m.to),
-      type: m.type,
-      text: shown.text,
-      textBytes: shown.textBytes,
-      body: shown.body as Record<string, unknown>,
-      file: fileOf(body),
-      state: m.state,
-      reason: m.reason,
-      retry: m.retry,
-      legacy: false,
-      group: undefined,
-      createdAt: m.createdAt,
-      changedAt: m.changedAt
-    }
-  }
-  #task(t: OwnTask): T.TaskView {
-    return {
-      id: t.id,
-      role: t.role,
-      peer: t.peer,
-      peerName: this.#parts.directory.nameOf(t.peer),
-      skill: t.skill,
-      description: t.description,
-      state: t.state,
-      progress: t.state === 'IN_PROGRESS' ? t.progress : undefined,
-      note: t.note === '' ? undefined : t.note,
-      output: t.output,
-      file: t.outputFile,
-      error: t.error,
-      createdAt: t.createdAt,
-      deadline: t.deadline,
-      finishedAt: t.finishedAt,
-      attempts: t.attempts
-    }
-  }
-  #peer(p: PeerRecord, stats: PeerStats | undefined): T.KnownPeerView {
-    const { book, messenger } = this.#parts
-    const { score, standing } = book.scores.view({ entityId: p.entityId })
-    return {
-      entityId: p.entityId,
-      name: p.name,
-      peerIds: p.peerIds,
-      addresses: p.addresses,
-      connected: messenger.isConnected(p.entityId),
-      verified: p.verified,
-      banned: standing === 'banned',
-      score,
-      capabilities: p.capabilities,
-      status: p.status,
-      firstSeen: p.firstSeen,
-      lastSeen: p.lastSeen,
-      sentMessages: stats?.sent ?? 0,
-      receivedMessages: stats?.received ?? 0,
-      latencyMs: stats?.ackP50Ms,
-      grants: book.grants(p.entityId).map(g => g.what)
-    }
-  }
-  #grant({ to, what, createdAt }: Grant): T.GrantView {
-    return { to, name: to === '*' ? undefined : this.#parts.directory.nameOf(to), what, createdAt }
-  }
-}
-
-function networkView(monitor: AskParts['monitor']): T.NetworkView {
-  const m = monitor.collect()
-  const { p50_ms, p99_ms } = m.message_latency
-  const { in_bytes_per_second, out_bytes_per_second } = m.bandwidth_usage
-  return {
-    connected_peers: m.connected_peers,
-    message_latency: { p50_ms: p50_ms ?? undefined, p99_ms: p99_ms ?? undefined },
-    bandwidth_usage: { in_bytes_per_second, out_bytes_per_second },
-    agent_distribution: m.agent_distribution,
-    network_load: { ...m.network_load }
-  }
 }
 
 /** Messages that somebody would read; the others are acted on. */
@@ -477,24 +360,6 @@ function parsed(text: string): unknown {
   } catch {
     return text
   }
-}
-
-/** A text and its body; not whole: at most the beginning of a long one, so that a list of them stays small. */
-function shownOf(body: IncomingMessage['body'], isWhole: boolean): Pick<T.MessageView, 'text' | 'textBytes'> & { readonly body: object } {
-  const text = textOf(body)
-  if (isWhole || text === undefined || text.length <= LISTED_TEXT_CHARS) return { text, textBytes: undefined, body }
-  return { text: text.slice(0, LISTED_TEXT_CHARS).toWellFormed(), textBytes: utf8(text).length, body: {} }
-}
-
-function textOf(body: IncomingMessage['body']): string | undefined {
-  const content = body['content'] as { readonly type?: unknown; readonly data?: { readonly text?: unknown } } | undefined
-  return content?.type === 'text' && typeof content.data?.text === 'string' ? content.data.text : undefined
-}
-
-function fileOf(body: IncomingMessage['body']): T.MessageView['file'] {
-  const content = body['content'] as { readonly data?: { readonly file?: { readonly [key: string]: unknown } } } | undefined
-  const { link, name, size } = content?.data?.file ?? {}
-  return typeof link === 'string' && typeof name === 'string' && typeof size === 'number' ? { link, name, size } : undefined
 }
 
 const unknownMessage = (why: string): KithError =>
