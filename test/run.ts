@@ -9,6 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const FILES_AT_ONCE = 5
+/** Several times what all of it takes: after that something hangs. */
+const MAX_RUN_MS = 20 * 60_000
 /** Longest first; the rest takes less than ten seconds each. */
 const LONG = [
   'test/e2e/share-get.test.ts',
@@ -48,17 +50,25 @@ if (files.length === 0) {
   console.error(`no test file matches ${wanted.join(' ')}`)
   process.exit(1)
 }
-// Each process ends by itself. `--test-force-exit` would save a second for each that has used libp2p, which leaves a timer behind, but loses
-// reports: of 182 tests 168 to 182 were seen.
+// Each process ends by itself, or is ended by test/ends.ts with an error. `--test-force-exit` would save a second for each that has used
+// libp2p, which leaves a timer behind, but loses reports: of 182 tests 168 to 182 were seen.
 /** Compiled code, shared by all processes of the run: it costs a quarter of a second to compile it anew in each. */
 const code = mkdtempSync(join(tmpdir(), 'kith-test-code-'))
-const runner = spawn(process.execPath, ['--test', `--test-concurrency=${FILES_AT_ONCE}`, '--test-timeout=240000', ...files], {
+const options = ['--test', '--import=./test/ends.ts', `--test-concurrency=${FILES_AT_ONCE}`, '--test-timeout=240000']
+// A process group of its own, so that nothing of it is left when it has to be ended.
+const runner = spawn(process.execPath, [...options, ...files], {
   cwd: root,
   env: { NODE_COMPILE_CACHE: code, ...process.env },
-  stdio: 'inherit'
+  stdio: 'inherit',
+  detached: true
 })
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => runner.kill(signal))
+const late = setTimeout(() => {
+  console.error(`the tests did not end within ${MAX_RUN_MS / 60_000} minutes and were stopped`)
+  process.kill(-runner.pid!, 'SIGKILL')
+}, MAX_RUN_MS)
 runner.on('exit', exitCode => {
+  clearTimeout(late)
   rmSync(code, { recursive: true, force: true })
   process.exit(exitCode ?? 1)
 })

@@ -183,8 +183,10 @@ export class RtcConnection implements AsyncDisposable {
   }
 
   #onChannel(channel: DataChannel): void {
-    if (this.#channel || this.#error) channel.close()
-    else this.#use(channel)
+    if (this.#channel || this.#error) {
+      channel.onClosed(() => {}) // the library lets go only of a channel that has somebody to tell
+      channel.close()
+    } else this.#use(channel)
   }
 
   #use(channel: DataChannel): void {

@@ -35,15 +35,37 @@ export async function loadRtc(load: LoadRtc = loadInstalled): Promise<RtcLibrary
   }
 }
 
+/**
+ * Says that the caller has connections, until the result is disposed. The last one lets the library free everything: a channel that the
+ * other side closed in the moment it came here is never told so, and its callback would hold the process for ever.
+ */
+export function useRtc(): Disposable {
+  users++
+  let used = true
+  return {
+    [Symbol.dispose]: () => {
+      if (used && --users === 0 && prepared) cleanUp(prepared)
+      used = false
+    }
+  }
+}
+
+let users = 0
+let prepared: RtcLibrary | undefined
+
 /** Settings are for the whole process. Without `cleanup` its threads would meet a process that is half gone. */
 function prepare(library: RtcLibrary): RtcLibrary {
+  prepared = library
   library.setSctpSettings({ recvBufferSize: SCTP_BUFFER_BYTES, sendBufferSize: SCTP_BUFFER_BYTES })
-  process.once('exit', () => {
-    try {
-      library.cleanup()
-    } catch {
-      // the process ends anyway
-    }
-  })
+  process.once('exit', () => cleanUp(library))
   return library
+}
+
+/** Ends the library's threads; the next connection starts them again. */
+function cleanUp(library: RtcLibrary): void {
+  try {
+    library.cleanup()
+  } catch {
+    // a thread did not end in time: nothing more can be done about it
+  }
 }

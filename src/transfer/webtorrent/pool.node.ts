@@ -2,7 +2,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { KithError, textOf } from '../../base/errors.ts'
 import { RtcConnection, type RtcOptions } from './connection.node.ts'
-import { type LoadRtc, loadRtc } from './library.node.ts'
+import { type LoadRtc, loadRtc, useRtc } from './library.node.ts'
 import { MAX_RTC_CONNECTIONS } from './limits.ts'
 
 export interface RtcPoolDeps {
@@ -15,6 +15,7 @@ export class RtcPool implements AsyncDisposable {
   readonly #deps: RtcPoolDeps
   readonly #options: RtcOptions
   readonly #connections = new Set<RtcConnection>()
+  readonly #use = useRtc()
   #opening = 0
   #closed = false
 
@@ -53,5 +54,6 @@ export class RtcPool implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true
     await Promise.all([...this.#connections].map(c => c[Symbol.asyncDispose]()))
+    this.#use[Symbol.dispose]()
   }
 }

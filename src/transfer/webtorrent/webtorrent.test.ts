@@ -243,3 +243,29 @@ test('a process that exits, or throws, with open connections ends with its own c
   }
   assert.deepEqual(await Promise.all([run('exit'), run('throw')]), [7, 1])
 })
+
+test('a channel that the library never calls closed holds no process whose pools are closed, and the next pool works', async () => {
+  const script = `
+    const library = await import('node-datachannel')
+    const { RtcPool } = await import(${JSON.stringify(new URL('./pool.node.ts', import.meta.url).href)})
+    const { systemClock } = await import(${JSON.stringify(new URL('../../base/clock.ts', import.meta.url).href)})
+    const policy = { allowPrivate: true, allowLoopback: true }
+    const signal = new AbortController().signal
+    for (let round = 0; round < 2; round++) {
+      const pool = new RtcPool({ clock: systemClock }, {})
+      const [a, b] = [await pool.open(true), await pool.open(true)]
+      await a.accept(await b.answer(await a.offer(policy, signal), policy, signal), policy)
+      await Promise.all([a.opened(signal), b.opened(signal)])
+      const left = new library.PeerConnection('left', { iceServers: [] })
+      left.createDataChannel('left').close()
+      left.close()
+      await pool[Symbol.asyncDispose]()
+    }`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'ignore', cwd: import.meta.dirname })
+  try {
+    const ended = new Promise(resolve => child.on('exit', (code, signal) => resolve(code ?? signal)))
+    assert.equal(await within(LONG_MS, 'the process with a forgotten channel', ended), 0)
+  } finally {
+    child.kill('SIGKILL')
+  }
+})
