@@ -13,10 +13,10 @@ import type { Share, ShareIndex } from '../transfer/protocol.ts'
 import type { KeptTorrent } from '../transfer/torrent-book.node.ts'
 import { FirstWorkers } from '../transfer/verify-workers.node.ts'
 import type { OfferProtocol } from '../wire/offer.ts'
+import { lazyAsk } from './ask/lazy-ask.ts'
 import type { AskService } from './ask-types.ts'
 import type { Config } from './config.ts'
-import { DownloadMemory } from './download-memory.node.ts'
-import { lazyAsk } from './lazy-ask.ts'
+import { DownloadMemory } from './files/download-memory.node.ts'
 import { tcpHost } from './listen-hosts.ts'
 import { openNetworks } from './networks.node.ts'
 import { type OpenedNetwork, openNetwork } from './open-network.node.ts'
@@ -73,7 +73,7 @@ function openAskService(
   const { config, identity, host, gate, finder, log } = parts
   const service = stack.use(
     new Service(async () => {
-      const { openAskDesk } = await import('./open-ask-desk.node.ts')
+      const { openAskDesk } = await import('./ask/open-ask-desk.node.ts')
       const files = { config, identity, host, gate, finder, log, token: options.token, staysUp: options.resume === true }
       return openAskDesk(files, node, event => node().tell(event))
     })

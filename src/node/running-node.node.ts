@@ -5,12 +5,12 @@ import { systemClock } from '../base/clock.ts'
 import { Emitter } from '../base/events.ts'
 import type { Download } from '../transfer/download.node.ts'
 import type { AskEvent, AskService } from './ask-types.ts'
-import { type DeskListeners, DownloadDesk } from './download-desk.node.ts'
-import type { DownloadMemory } from './download-memory.node.ts'
-import { inspectAddress } from './inspect.node.ts'
+import { type DeskListeners, DownloadDesk } from './files/download-desk.node.ts'
+import type { DownloadMemory } from './files/download-memory.node.ts'
+import { inspectAddress } from './files/inspect.node.ts'
+import { ShareDesk } from './files/share-desk.node.ts'
+import { TorrentDesk } from './files/torrent-desk.node.ts'
 import type { NodeParts } from './parts.node.ts'
-import { ShareDesk } from './share-desk.node.ts'
-import { TorrentDesk } from './torrent-desk.node.ts'
 import type {
   DownloadView,
   FileInfo,
