@@ -7,12 +7,13 @@ import type { ProbeOptions } from '../http/probe.node.ts'
 import { type HttpProtocol, httpProtocol } from '../http/source.node.ts'
 import { type Mainline, type MainlineOptions, openMainline } from '../mainline/mainline.node.ts'
 import type { Endpoint, Source, TransferProtocol } from '../protocol.ts'
+import type { ListenerOptions } from '../tcp/capped-listener.node.ts'
 import { openAnnouncer } from './announcer.node.ts'
 import type { EncryptionMode } from './encryption.ts'
 import { type Finders, openFinders } from './finders.node.ts'
 import { type HubDeps, PeerHub } from './hub.node.ts'
 import { READY_MS } from './limits.ts'
-import { type ListenerOptions, openListener } from './listener.node.ts'
+import { openListener } from './listener.node.ts'
 import { type Lsd, type LsdOptions, openLsd } from './lsd.node.ts'
 import type { Magnet } from './magnet.ts'
 import { type MetadataDeps, MetadataFetch } from './metadata.node.ts'
@@ -82,7 +83,7 @@ export interface AnnounceTo {
 
 export interface BitTorrentOptions {
   /** undefined: nobody can connect to us. */
-  readonly listen?: ListenerOptions | undefined
+  readonly listen?: Partial<ListenerOptions> | undefined
   /** "allowed" unless it is said. */
   readonly encryption?: EncryptionMode | undefined
   /** A node of the DHT. Left out: none. Without a port it takes the listener's number, or a free one. */

@@ -6,10 +6,10 @@ import { eventually, MemoryShare, seededBytes, shareIndex, TestGate } from '../.
 import { type Clock, systemClock } from '../../base/clock.ts'
 import { silentLogger } from '../../base/log.ts'
 import type { Share } from '../protocol.ts'
+import type { ListenerOptions } from '../tcp/capped-listener.node.ts'
 import { type BitTorrent, openBitTorrent } from './bittorrent.node.ts'
 import type { EncryptionMode } from './encryption.ts'
 import { decodeExtendedHandshake, decodeNeed, encodeExtendedHandshake, encodeMetadata, encodeTicket, extensionIds } from './extensions.ts'
-import type { ListenerOptions } from './listener.node.ts'
 import { encodeHandshake, type Message } from './messages.ts'
 import { infoOfShare } from './metainfo.ts'
 import { ticketMac } from './ticket.ts'
@@ -27,7 +27,7 @@ interface Rig {
 async function open(
   stack: AsyncDisposableStack,
   share: MemoryShare,
-  listen: ListenerOptions = {},
+  listen: Partial<ListenerOptions> = {},
   clock: Clock = systemClock,
   encryption: EncryptionMode = 'off'
 ): Promise<Rig> {

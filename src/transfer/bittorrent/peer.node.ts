@@ -10,6 +10,7 @@ import type { Clock } from '../../base/clock.ts'
 import { codeOf, KithError, textOf } from '../../base/errors.ts'
 import type { Rc4 } from '../ed2k/rc4.ts'
 import type { Grid } from '../grid.ts'
+import { CutMessage } from '../tcp/cut-message.ts'
 import type { WireEncryption } from './encryption.ts'
 import {
   CARE_MS,
@@ -115,10 +116,7 @@ export class PeerWire implements AsyncDisposable {
   /** The part of `#target` that the socket is reading into. */
   #direct: Uint8Array | undefined
   #longBlocks = false
-  /** Start of a message that a read cut off; `#want` is how much of it is needed to go on. */
-  #rest: Uint8Array = new Uint8Array(HANDSHAKE_BYTES)
-  #restLength = 0
-  #want = 0
+  readonly #cut = new CutMessage(HANDSHAKE_BYTES, start => this.#parse(start, 0))
   #lastReadMs: number
   #lastSendMs: number
   /** When the last write was taken by the kernel, or the first of several was begun. */
@@ -257,7 +255,7 @@ export class PeerWire implements AsyncDisposable {
   #use(socket: Socket): void {
     this.#socket = socket
     const onEnd = (): void => {
-      if (!this.#error && !this.#handler && this.#restLength === 0) this.#refused = true
+      if (!this.#error && !this.#handler && this.#cut.length === 0) this.#refused = true
     }
     socket.on('error', onEnd)
     socket.on('end', onEnd)
@@ -332,10 +330,10 @@ export class PeerWire implements AsyncDisposable {
     let at = 0
     while (at < bytes.length && !this.#error) {
       if (this.#block) at += this.#payload(bytes, at)
-      else if (this.#restLength > 0) at += this.#join(bytes, at)
+      else if (this.#cut.length > 0) at += this.#cut.join(bytes, at)
       else {
         const used = this.#parse(bytes, at)
-        if (used === 0) this.#keep(bytes.subarray(at))
+        if (used === 0) this.#cut.keep(bytes.subarray(at))
         at = used === 0 ? bytes.length : at + used
       }
     }
@@ -357,39 +355,19 @@ export class PeerWire implements AsyncDisposable {
     this.#handler!.blockDone(block)
   }
 
-  /** Adds to a message that an earlier read cut off. */
-  #join(bytes: Uint8Array, at: number): number {
-    const n = Math.min(this.#want - this.#restLength, bytes.length - at)
-    this.#rest.set(bytes.subarray(at, at + n), this.#restLength)
-    this.#restLength += n
-    if (this.#restLength === this.#want) {
-      const whole = this.#rest.subarray(0, this.#restLength)
-      if (this.#parse(whole, 0) > 0) this.#restLength = 0
-      else this.#keep(whole)
-    }
-    return n
-  }
-
-  #keep(start: Uint8Array): void {
-    const old = this.#rest
-    if (this.#want > old.length) this.#rest = new Uint8Array(this.#want)
-    if (this.#rest !== old || start.buffer !== old.buffer) this.#rest.set(start)
-    this.#restLength = start.length
-  }
-
-  /** @returns bytes used; 0 when the message is not whole, with `#want` saying how much is needed to look again */
+  /** @returns bytes used; 0 when the message is not whole, with `#cut` told how much is needed to look again */
   #parse(b: Uint8Array, at: number): number {
     const left = b.length - at
     const handler = this.#handler
     if (!handler) return this.#parseHandshake(b.subarray(at))
-    if (left < 4) return this.#wait(4)
+    if (left < 4) return this.#cut.needs(4)
     const length = readU32(b, at)
     if (length === 0) return 4
-    if (left < 5) return this.#wait(5)
+    if (left < 5) return this.#cut.needs(5)
     const id = b[at + 4]!
     checkLength(length, id, handler.grid)
     if (id === messageIds.piece) {
-      if (left < PIECE_HEADER_BYTES) return this.#wait(PIECE_HEADER_BYTES)
+      if (left < PIECE_HEADER_BYTES) return this.#cut.needs(PIECE_HEADER_BYTES)
       const block = { piece: readU32(b, at + 5), begin: readU32(b, at + 9), length: length - 9 }
       checkBlock(block, handler.grid)
       this.#target = handler.block(block)
@@ -398,7 +376,7 @@ export class PeerWire implements AsyncDisposable {
       this.#longBlocks = block.length >= 2 * DIRECT_BYTES
       return PIECE_HEADER_BYTES
     }
-    if (left < 4 + length) return this.#wait(4 + length)
+    if (left < 4 + length) return this.#cut.needs(4 + length)
     handler.message(decodeMessage(b.subarray(at + 4, at + 4 + length), handler.grid))
     return 4 + length
   }
@@ -411,7 +389,7 @@ export class PeerWire implements AsyncDisposable {
       return this.#shake(this.#mse, b)
     }
     if (this.#options.onlyEncrypted && !this.#encrypted) throw protocolError('a handshake that is not encrypted')
-    if (b.length < HANDSHAKE_BYTES) return this.#wait(HANDSHAKE_BYTES)
+    if (b.length < HANDSHAKE_BYTES) return this.#cut.needs(HANDSHAKE_BYTES)
     this.#handler = this.#options.onHandshake(decodeHandshake(b.subarray(0, HANDSHAKE_BYTES)), this)
     return HANDSHAKE_BYTES
   }
@@ -445,10 +423,5 @@ export class PeerWire implements AsyncDisposable {
     for (const { bytes, done: written } of this.#held.splice(0)) this.write(bytes, written)
     this.#consume(done.rest)
     return b.length
-  }
-
-  #wait(bytes: number): 0 {
-    this.#want = bytes
-    return 0
   }
 }

@@ -4,11 +4,12 @@ import { resolveAndCheck } from '../address-filter.node.ts'
 import { checkEndpoint } from '../address-filter.ts'
 import { type Grid, makeGrid } from '../grid.ts'
 import type { Endpoint, Source, TransferProtocol } from '../protocol.ts'
+import type { ListenerOptions } from '../tcp/capped-listener.node.ts'
 import { fetchHashSet, type HashSetRequest } from './hash-set.node.ts'
 import { type Ed2kStatus, type HubDeps, PeerHub } from './hub.node.ts'
 import { type Ed2kIdentity, makeEd2kIdentity } from './identity.node.ts'
 import { HANDSHAKE_MS, READY_MS } from './limits.ts'
-import { type ListenerOptions, openListener } from './listener.node.ts'
+import { openListener } from './listener.node.ts'
 import type { LowId } from './low-id.node.ts'
 import { type Ed2kPeer, peerKey } from './peers.ts'
 import { PeerSource } from './source.node.ts'
@@ -21,7 +22,7 @@ export interface Ed2kDeps extends HubDeps {
 
 export interface Ed2kOptions {
   /** undefined: nobody can connect to us. */
-  readonly listen?: ListenerOptions | undefined
+  readonly listen?: Partial<ListenerOptions> | undefined
   /** Who we are; a new one, for this time only, when it is missing. */
   readonly identity?: Ed2kIdentity
   /** Nickname that other programs show. */

@@ -6,6 +6,7 @@
 import { connect, type Socket } from 'node:net'
 import type { Clock } from '../../base/clock.ts'
 import { codeOf, KithError, textOf } from '../../base/errors.ts'
+import { CutMessage } from '../tcp/cut-message.ts'
 import { wireError } from './bytes.ts'
 import { CARE_MS, HANDSHAKE_MS, KEEP_ALIVE_MS, MAX_SEND_QUEUE_BYTES, READ_BYTES, SILENCE_MS, WRITE_STALL_MS } from './limits.ts'
 import { Opening } from './obfuscation.node.ts'
@@ -78,10 +79,7 @@ export class PeerWire implements AsyncDisposable {
   /** What the socket is reading into, when that is a slot. */
   #direct: Uint8Array | undefined
   #onDirect: (() => void) | undefined
-  /** Start of a packet that a read cut off; `#want` is how much of it is needed to go on. */
-  #rest: Uint8Array = new Uint8Array(256)
-  #restLength = 0
-  #want = 0
+  readonly #cut = new CutMessage(256, start => this.#parse(start, 0))
   #ready = false
   #lastReadMs: number
   #lastSendMs: number
@@ -309,10 +307,10 @@ export class PeerWire implements AsyncDisposable {
         const n = Math.min(this.#skipLeft, bytes.length - at)
         this.#skipLeft -= n
         at += n
-      } else if (this.#restLength > 0) at += this.#join(bytes, at)
+      } else if (this.#cut.length > 0) at += this.#cut.join(bytes, at)
       else {
         const used = this.#parse(bytes, at)
-        if (used === 0) this.#keep(bytes.subarray(at))
+        if (used === 0) this.#cut.keep(bytes.subarray(at))
         at = used === 0 ? bytes.length : at + used
       }
     }
@@ -334,30 +332,10 @@ export class PeerWire implements AsyncDisposable {
     this.#handler.received(from, count)
   }
 
-  /** Adds to a packet that an earlier read cut off. */
-  #join(bytes: Uint8Array, at: number): number {
-    const n = Math.min(this.#want - this.#restLength, bytes.length - at)
-    this.#rest.set(bytes.subarray(at, at + n), this.#restLength)
-    this.#restLength += n
-    if (this.#restLength === this.#want) {
-      const whole = this.#rest.subarray(0, this.#restLength)
-      if (this.#parse(whole, 0) > 0) this.#restLength = 0
-      else this.#keep(whole)
-    }
-    return n
-  }
-
-  #keep(start: Uint8Array): void {
-    const old = this.#rest
-    if (this.#want > old.length) this.#rest = new Uint8Array(this.#want)
-    if (this.#rest !== old || start.buffer !== old.buffer) this.#rest.set(start)
-    this.#restLength = start.length
-  }
-
-  /** @returns bytes used; 0 when the packet is not whole, with `#want` saying how much is needed to look again */
+  /** @returns bytes used; 0 when the packet is not whole, with `#cut` told how much is needed to look again */
   #parse(b: Uint8Array, at: number): number {
     const head = readPacketHead(b, at)
-    if (!head) return this.#wait(PACKET_HEADER_BYTES)
+    if (!head) return this.#cut.needs(PACKET_HEADER_BYTES)
     const is64 = head.protocol === protocols.emule && head.opcode === emule.sendingPart64
     if (is64 || (head.protocol === protocols.edonkey && head.opcode === edonkey.sendingPart)) return this.#parsePart(b, at, head, is64)
     const most = this.#handler.maxPayload(head)
@@ -367,7 +345,7 @@ export class PeerWire implements AsyncDisposable {
     }
     if (head.payloadBytes > most) throw wireError('a packet that is too long for its kind', { opcode: head.opcode })
     const length = PACKET_HEADER_BYTES + head.payloadBytes
-    if (b.length - at < length) return this.#wait(length)
+    if (b.length - at < length) return this.#cut.needs(length)
     const payload = b.subarray(at + PACKET_HEADER_BYTES, at + length)
     this.#handler.packet(unpack({ protocol: head.protocol, opcode: head.opcode, payload }))
     return length
@@ -376,17 +354,12 @@ export class PeerWire implements AsyncDisposable {
   #parsePart(b: Uint8Array, at: number, head: PacketHead, is64: boolean): number {
     const length = partHeadBytes(is64)
     if (head.payloadBytes <= length - PACKET_HEADER_BYTES) throw wireError('a part without data')
-    if (b.length - at < length) return this.#wait(length)
+    if (b.length - at < length) return this.#cut.needs(length)
     const part = readPartHead(b, at, is64, head.payloadBytes)
     this.#handler.part(part)
     this.#offset = part.start
     this.#dataLeft = part.end - part.start
     this.#longParts = this.#dataLeft >= 2 * DIRECT_BYTES
     return length
-  }
-
-  #wait(bytes: number): 0 {
-    this.#want = bytes
-    return 0
   }
 }

@@ -2,9 +2,11 @@
  * Ids of Kad: 128 bits, of nodes, files and clients. Kept as 16 bytes, most significant first, as hashes are written; on the wire they are
  * four words of 32 bits, each little endian. Spec: docs/wire/ed2k.md §11
  */
+
 import { concatBytes, utf8 } from '../../base/bytes.ts'
 import type { LeReader, LeWriter } from '../ed2k/bytes.ts'
 import { md4 } from '../hashing/md4.ts'
+import { sharedBits } from '../kademlia/distance.ts'
 import { TOLERANCE_BITS } from './limits.ts'
 
 export const ID_BYTES = 16
@@ -21,24 +23,6 @@ export function swapWords(id: Uint8Array): Uint8Array<ArrayBuffer> {
 
 /** The id that a client has in Kad when it chooses none: the same after a restart, so that others know it again. */
 export const idOfClient = (userHash: Uint8Array): Uint8Array<ArrayBuffer> => new Uint8Array(md4(concatBytes(utf8('kad'), userHash)))
-
-/** Negative when `a` is nearer to `target`. */
-export function compareDistance(target: Uint8Array, a: Uint8Array, b: Uint8Array): number {
-  for (let i = 0; i < ID_BYTES; i++) {
-    const d = (a[i]! ^ target[i]!) - (b[i]! ^ target[i]!)
-    if (d !== 0) return d
-  }
-  return 0
-}
-
-/** Leading bits that two ids have in common. */
-export function sharedBits(a: Uint8Array, b: Uint8Array): number {
-  for (let i = 0; i < ID_BYTES; i++) {
-    const x = a[i]! ^ b[i]!
-    if (x !== 0) return 8 * i + Math.clz32(x) - 24
-  }
-  return 8 * ID_BYTES
-}
 
 /** Whether a node with this id keeps what belongs to `target`. */
 export const isNear = (id: Uint8Array, target: Uint8Array): boolean => sharedBits(id, target) >= TOLERANCE_BITS

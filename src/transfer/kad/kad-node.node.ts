@@ -10,6 +10,7 @@ import { parsePeerAddress } from '../bittorrent/urls.ts'
 import { type Crypt, cryptBits } from '../ed2k/hello.ts'
 import { aborted } from '../ed2k/server-gather.ts'
 import { NamedScope } from '../ed2k/server-scope.ts'
+import { Upkeep } from '../kademlia/upkeep.ts'
 import { AddressVotes } from '../mainline/address-votes.ts'
 import { ProvenAddresses } from '../mainline/guards.ts'
 import { addressKey } from '../mainline/table.ts'
@@ -79,13 +80,11 @@ export class KadNode implements AsyncDisposable {
   readonly reachability: Reachability
   readonly #deps: KadNodeDeps
   readonly #options: KadNodeOptions
-  readonly #stop = new AbortController()
-  readonly #tasks = new Set<Promise<void>>()
+  readonly #upkeep: Upkeep
   readonly #proven: ProvenAddresses
   readonly #votes = new AddressVotes()
   readonly #responder: Responder
   readonly #first = Promise.withResolvers<void>()
-  readonly #growth = new Set<() => void>()
   /** Addresses that were said hello to and have not answered. */
   readonly #greeting = new Set<string>()
   readonly #lanes: Readonly<Record<FindPurpose, Lanes>> = { looking: new Lanes(MAX_SEARCHES), publishing: new Lanes(MAX_PUBLISHERS) }
@@ -97,6 +96,7 @@ export class KadNode implements AsyncDisposable {
     const { host, id, tcpPort, anyDistance } = options
     this.#deps = deps
     this.#options = options
+    this.#upkeep = new Upkeep({ clock: deps.clock, settleMs: SETTLE_MS, onFailed: error => deps.log.debug('a Kad task failed', { error }) })
     this.scope = new NamedScope(deps.classOf)
     this.scope.widen(host)
     this.store = new SourceStore(clock)
@@ -129,8 +129,8 @@ export class KadNode implements AsyncDisposable {
       onAnswer: (from: Address, message: KadMessage) => this.#onAnswer(from, message)
     }
     this.#socket = await KadSocket.open({ clock, log, ...hooks }, this.#options.host, port)
-    this.#track(this.#keepBootstrapped())
-    this.#track(this.#care())
+    this.#upkeep.track(this.#keepBootstrapped())
+    this.#upkeep.track(this.#care())
   }
 
   get port(): number {
@@ -143,12 +143,12 @@ export class KadNode implements AsyncDisposable {
 
   /** Aborts when the node is closed. */
   get stopped(): AbortSignal {
-    return this.#stop.signal
+    return this.#upkeep.signal
   }
 
   /** Walks towards an id. @returns those of the closest nodes that answered, nearest first; none when it was aborted while it waited */
   async walk(target: Uint8Array, purpose: FindPurpose, signal: AbortSignal, most: number = MOST[purpose]): Promise<Contact[]> {
-    const limited = AbortSignal.any([signal, this.#stop.signal])
+    const limited = AbortSignal.any([signal, this.#upkeep.signal])
     await Promise.race([this.#first.promise, aborted(limited)])
     if (limited.aborted) return []
     using _lane = await this.#lanes[purpose].take(limited).catch(() => undefined)
@@ -173,7 +173,7 @@ export class KadNode implements AsyncDisposable {
     try {
       return await this.#socket!.ask(to, question, signal, options)
     } catch (error) {
-      const isSilent = codeOf(error) === 'KAD_NO_ANSWER' && !signal.aborted && !this.#stop.signal.aborted
+      const isSilent = codeOf(error) === 'KAD_NO_ANSWER' && !signal.aborted && !this.#upkeep.signal.aborted
       if (isSilent && (question.kind === 'find' || question.kind === 'hello')) this.table.failed(to)
       throw error
     }
@@ -184,34 +184,18 @@ export class KadNode implements AsyncDisposable {
     return this.#options.anyDistance || !this.scope.isPublic(contact.host) || isNear(contact.id, target)
   }
 
-  /** Sleeps; with `orGrowth` only until a node joins the table. */
-  async pause(ms: number, orGrowth: boolean, signal: AbortSignal): Promise<void> {
-    const { clock } = this.#deps
-    const over = new AbortController()
-    const grown = Promise.withResolvers<void>()
-    if (orGrowth) this.#growth.add(grown.resolve)
-    const slept = clock.sleep(ms, AbortSignal.any([signal, over.signal])).catch(() => {})
-    await Promise.race([slept, grown.promise.then(() => clock.sleep(SETTLE_MS, signal).catch(() => {}))])
-    this.#growth.delete(grown.resolve)
-    over.abort()
+  /** See Upkeep. */
+  pause(ms: number, orGrowth: boolean, signal: AbortSignal): Promise<void> {
+    return this.#upkeep.pause(ms, orGrowth, signal)
   }
 
   /** A task that ends with its handle or with the node. */
   run(work: (signal: AbortSignal) => Promise<void>): AsyncDisposable {
-    const stop = new AbortController()
-    const task = work(AbortSignal.any([stop.signal, this.#stop.signal]))
-    this.#track(task)
-    return {
-      [Symbol.asyncDispose]: async () => {
-        stop.abort()
-        await task.catch(() => {})
-      }
-    }
+    return this.#upkeep.run(work)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort()
-    while (this.#tasks.size > 0) await Promise.all(this.#tasks)
+    await this.#upkeep[Symbol.asyncDispose]()
     await this.#socket?.[Symbol.asyncDispose]()
   }
 
@@ -233,7 +217,7 @@ export class KadNode implements AsyncDisposable {
         if (this.table.size < BUCKET_NODES && !this.table.at(from) && this.scope.isUsable(from)) this.#hello(from)
         break
       case 'search':
-        this.#track(this.#sayAll(this.#responder.search(message, from), from))
+        this.#upkeep.track(this.#sayAll(this.#responder.search(message, from), from))
         break
       case 'publish':
         say(this.#responder.publish(message, from))
@@ -243,7 +227,7 @@ export class KadNode implements AsyncDisposable {
         break
       case 'check':
         say({ kind: 'yourAddress', host: from.host })
-        this.#track(this.reachability.check(message, from, this.#stop.signal))
+        this.#upkeep.track(this.reachability.check(message, from, this.#upkeep.signal))
         break
       case 'reached':
         this.reachability.reached(from.host)
@@ -266,9 +250,9 @@ export class KadNode implements AsyncDisposable {
     if (version < MIN_VERSION || !this.scope.isUsable({ host, port })) return
     const isNew = this.table.answered({ id, host, port, tcpPort, version }, this.#deps.clock.monotonic())
     if (!isNew) return
-    for (const wake of [...this.#growth]) wake()
+    this.#upkeep.grew()
     if (!saidHello) this.#hello({ host, port }) // or it would not know us
-    if (this.table.size <= CHECKERS) this.#track(this.#askWhetherReachable({ host, port }))
+    if (this.table.size <= CHECKERS) this.#upkeep.track(this.#askWhetherReachable({ host, port }))
   }
 
   /** A node that came or was named gets a place only after it has answered us. */
@@ -279,10 +263,10 @@ export class KadNode implements AsyncDisposable {
 
   #hello(to: Address): void {
     const key = addressKey(to)
-    if (this.#greeting.size >= MAX_PENDING_HELLOS || this.#greeting.has(key) || this.#stop.signal.aborted) return
+    if (this.#greeting.size >= MAX_PENDING_HELLOS || this.#greeting.has(key) || this.#upkeep.signal.aborted) return
     this.#greeting.add(key)
-    const asking = this.ask(to, this.#responder.hello(), this.#stop.signal).catch(() => {})
-    this.#track(asking.then(() => void this.#greeting.delete(key)))
+    const asking = this.ask(to, this.#responder.hello(), this.#upkeep.signal).catch(() => {})
+    this.#upkeep.track(asking.then(() => void this.#greeting.delete(key)))
   }
 
   /** Who has not proved its address gets one datagram; what else there is when it has (threats ED6). */
@@ -299,7 +283,7 @@ export class KadNode implements AsyncDisposable {
 
   async #prove(from: Address): Promise<boolean> {
     if (this.#proven.has(from.host)) return true
-    return await this.ask(from, { kind: 'ping' }, this.#stop.signal).then(
+    return await this.ask(from, { kind: 'ping' }, this.#upkeep.signal).then(
       () => true,
       () => false
     )
@@ -314,7 +298,7 @@ export class KadNode implements AsyncDisposable {
   }
 
   async #keepBootstrapped(): Promise<void> {
-    const { signal } = this.#stop
+    const { signal } = this.#upkeep
     for (let pauseMs = BOOTSTRAP_RETRY_MS; !signal.aborted; ) {
       if (this.table.size === 0) await this.#bootstrap()
       // Those who began with us know the same first node and nobody else yet.
@@ -336,7 +320,7 @@ export class KadNode implements AsyncDisposable {
         try {
           const to = { host: await check(address.host, address.port), port: address.port }
           this.scope.widen(to.host)
-          await this.ask(to, { kind: 'first' }, this.#stop.signal)
+          await this.ask(to, { kind: 'first' }, this.#upkeep.signal)
         } catch (error) {
           log.debug('a first node of Kad did not answer', { address: text, error })
         }
@@ -344,7 +328,7 @@ export class KadNode implements AsyncDisposable {
     )
     if (this.table.size === 0) return
     this.#first.resolve()
-    await this.walk(this.table.ownId, 'looking', this.#stop.signal, MOST.nodes)
+    await this.walk(this.table.ownId, 'looking', this.#upkeep.signal, MOST.nodes)
   }
 
   async #askWhetherReachable(node: Address): Promise<void> {
@@ -352,12 +336,12 @@ export class KadNode implements AsyncDisposable {
     if (tcpPort === 0) return
     this.reachability.asking(node.host)
     const question = { kind: 'check', tcpPort, client: clientHash, crypt: cryptBits(crypt) } as const
-    await this.ask(node, question, this.#stop.signal).catch(() => {})
+    await this.ask(node, question, this.#upkeep.signal).catch(() => {})
   }
 
   async #care(): Promise<void> {
     const { clock } = this.#deps
-    const { signal } = this.#stop
+    const { signal } = this.#upkeep
     let refreshedMs = clock.monotonic()
     let checkedMs = refreshedMs
     while (!signal.aborted) {
@@ -375,10 +359,5 @@ export class KadNode implements AsyncDisposable {
       await this.walk(randomBytes(ID_BYTES), 'looking', signal, MOST.nodes)
       await this.walk(this.table.ownId, 'looking', signal, MOST.nodes)
     }
-  }
-
-  #track(task: Promise<void>): void {
-    const tracked = task.catch(error => this.#deps.log.debug('a Kad task failed', { error })).finally(() => this.#tasks.delete(tracked))
-    this.#tasks.add(tracked)
   }
 }

@@ -3,8 +3,8 @@
  * each address, and two of a bucket whose addresses are neighbours (threats ED6). Pure.
  */
 import { equalBytes } from '../../base/bytes.ts'
+import { compareDistance, sharedBits } from '../kademlia/distance.ts'
 import { addressKey } from '../mainline/table.ts'
-import { compareDistance, sharedBits } from './kad-id.ts'
 import { BUCKET_NODES, MAX_FAILURES, MAX_SAME_NETWORK, QUESTIONABLE_MS } from './limits.ts'
 import type { Contact } from './messages.ts'
 

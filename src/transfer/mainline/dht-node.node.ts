@@ -8,6 +8,7 @@ import { codeOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import { resolveAndCheck } from '../address-filter.node.ts'
 import { type PeerAddress, parsePeerAddress } from '../bittorrent/urls.ts'
+import { Upkeep } from '../kademlia/upkeep.ts'
 import { AddressVotes } from './address-votes.ts'
 import { ContactScope } from './contact-scope.ts'
 import { ProvenAddresses, Tokens } from './guards.ts'
@@ -54,14 +55,12 @@ export class DhtNode implements AsyncDisposable {
   readonly scope: ContactScope
   readonly #deps: DhtNodeDeps
   readonly #options: DhtNodeOptions
-  readonly #stop = new AbortController()
-  readonly #tasks = new Set<Promise<void>>()
+  readonly #upkeep: Upkeep
   readonly #votes = new AddressVotes()
   readonly #proven: ProvenAddresses
   readonly #responder: Responder
   readonly #first = Promise.withResolvers<void>()
   readonly #waiting: (() => void)[] = []
-  readonly #growth = new Set<() => void>()
   #lookups = 0
   #pings = 0
   #held = 0
@@ -71,6 +70,7 @@ export class DhtNode implements AsyncDisposable {
   constructor(deps: DhtNodeDeps, options: DhtNodeOptions) {
     this.#deps = deps
     this.#options = options
+    this.#upkeep = new Upkeep({ clock: deps.clock, settleMs: SETTLE_MS, onFailed: error => deps.log.debug('a DHT task failed', { error }) })
     this.scope = new ContactScope(isIPv6(options.host))
     this.scope.widen(options.host)
     this.peers = new PeerStore(deps.clock)
@@ -94,12 +94,12 @@ export class DhtNode implements AsyncDisposable {
     const hooks = {
       ownId: () => this.#table.ownId,
       readOnly,
-      onQuestion: (message: Asked, from: PeerAddress, bytes: number) => this.#track(this.#onQuestion(message, from, bytes)),
+      onQuestion: (message: Asked, from: PeerAddress, bytes: number) => this.#upkeep.track(this.#onQuestion(message, from, bytes)),
       onAnswer: (from: PeerAddress, answered: Answered) => this.#onAnswer(from, answered)
     }
     this.#socket = await KrpcSocket.open({ clock, log, ...hooks }, host, port)
-    this.#track(this.#keepBootstrapped())
-    this.#track(this.#care())
+    this.#upkeep.track(this.#keepBootstrapped())
+    this.#upkeep.track(this.#care())
   }
 
   get port(): number {
@@ -127,7 +127,7 @@ export class DhtNode implements AsyncDisposable {
     signal: AbortSignal,
     onAnswer?: (answer: Answer) => void
   ): Promise<Walked[]> {
-    const limited = AbortSignal.any([signal, this.#stop.signal])
+    const limited = AbortSignal.any([signal, this.#upkeep.signal])
     await this.#lane(limited)
     try {
       return await walk(
@@ -156,35 +156,20 @@ export class DhtNode implements AsyncDisposable {
     }
   }
 
-  /** Sleeps; with `orGrowth` only until a node joins the table. */
-  async pause(ms: number, orGrowth: boolean, signal: AbortSignal): Promise<void> {
-    const { clock } = this.#deps
-    const over = new AbortController()
-    const grown = Promise.withResolvers<void>()
-    if (orGrowth) this.#growth.add(grown.resolve)
-    const slept = clock.sleep(ms, AbortSignal.any([signal, over.signal])).catch(() => {})
-    await Promise.race([slept, grown.promise.then(() => clock.sleep(SETTLE_MS, signal).catch(() => {}))])
-    this.#growth.delete(grown.resolve)
-    over.abort()
+  /** See Upkeep. */
+  pause(ms: number, orGrowth: boolean, signal: AbortSignal): Promise<void> {
+    return this.#upkeep.pause(ms, orGrowth, signal)
   }
 
   /** A task that ends with its handle or with the node. */
   run(work: (signal: AbortSignal) => Promise<void>): AsyncDisposable {
-    const stop = new AbortController()
-    const task = work(AbortSignal.any([stop.signal, this.#stop.signal]))
-    this.#track(task)
-    return {
-      [Symbol.asyncDispose]: async () => {
-        stop.abort()
-        await task
-      }
-    }
+    return this.#upkeep.run(work)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort()
+    const over = this.#upkeep[Symbol.asyncDispose]()
     for (const next of this.#waiting.splice(0)) next()
-    while (this.#tasks.size > 0) await Promise.all(this.#tasks)
+    await over
     await this.#socket?.[Symbol.asyncDispose]()
   }
 
@@ -208,13 +193,13 @@ export class DhtNode implements AsyncDisposable {
   }
 
   #ping(address: PeerAddress): void {
-    if (this.#pings >= MAX_PENDING_PINGS || this.#stop.signal.aborted) return
+    if (this.#pings >= MAX_PENDING_PINGS || this.#upkeep.signal.aborted) return
     this.#pings++
     const asking = this.#ask(address, { name: 'ping' }).then(
       () => {},
       () => {}
     )
-    this.#track(asking.finally(() => this.#pings--))
+    this.#upkeep.track(asking.finally(() => this.#pings--))
   }
 
   #onAnswer(from: PeerAddress, { id, seenAs }: Answered): void {
@@ -222,11 +207,11 @@ export class DhtNode implements AsyncDisposable {
     if (seenAs && this.#votes.vote(from.host, seenAs.host)) this.#moveTo(seenAs.host)
     if (!this.scope.isUsable(from)) return
     const isNew = this.#table.answered({ id, ...from }, this.#deps.clock.monotonic())
-    if (isNew) for (const wake of [...this.#growth]) wake()
+    if (isNew) this.#upkeep.grew()
   }
 
   #ask(address: PeerAddress, question: Question): Promise<Answered> {
-    return this.#socket!.ask(address, question, this.#stop.signal)
+    return this.#socket!.ask(address, question, this.#upkeep.signal)
   }
 
   /** Our id follows from our address (BEP 42): nodes that check would not use us otherwise. */
@@ -259,7 +244,7 @@ export class DhtNode implements AsyncDisposable {
   }
 
   async #keepBootstrapped(): Promise<void> {
-    const signal = this.#stop.signal
+    const signal = this.#upkeep.signal
     for (let pauseMs = BOOTSTRAP_RETRY_MS; !signal.aborted; ) {
       if (this.#table.size === 0) await this.#bootstrap()
       this.#first.resolve()
@@ -290,13 +275,13 @@ export class DhtNode implements AsyncDisposable {
     )
     if (this.#table.size > 0) {
       this.#first.resolve()
-      await this.walk({ name: 'find_node', target: this.#table.ownId }, this.#stop.signal)
+      await this.walk({ name: 'find_node', target: this.#table.ownId }, this.#upkeep.signal)
     }
   }
 
   async #care(): Promise<void> {
     const { clock } = this.#deps
-    const signal = this.#stop.signal
+    const signal = this.#upkeep.signal
     let refreshedMs = clock.monotonic()
     while (!signal.aborted) {
       await clock.sleep(CARE_MS, signal).catch(() => {})
@@ -311,11 +296,6 @@ export class DhtNode implements AsyncDisposable {
       await this.walk({ name: 'find_node', target: randomBytes(ID_BYTES) }, signal)
       await this.walk({ name: 'find_node', target: this.#table.ownId }, signal)
     }
-  }
-
-  #track(task: Promise<void>): void {
-    const tracked = task.catch(error => this.#deps.log.debug('a DHT task failed', { error })).finally(() => this.#tasks.delete(tracked))
-    this.#tasks.add(tracked)
   }
 }
 

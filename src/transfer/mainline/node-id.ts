@@ -38,21 +38,3 @@ function prefixOf(host: string, random: number): number {
   masked[0] = masked[0]! | ((random & 7) << 5)
   return crc32c(masked)
 }
-
-/** Which of two ids is closer to `target`: negative when `a` is. */
-export function compareDistance(target: Uint8Array, a: Uint8Array, b: Uint8Array): number {
-  for (let i = 0; i < ID_BYTES; i++) {
-    const d = (a[i]! ^ target[i]!) - (b[i]! ^ target[i]!)
-    if (d !== 0) return d
-  }
-  return 0
-}
-
-/** Leading bits that two ids share: 0 to 160. */
-export function sharedBits(a: Uint8Array, b: Uint8Array): number {
-  for (let i = 0; i < ID_BYTES; i++) {
-    const d = a[i]! ^ b[i]!
-    if (d !== 0) return 8 * i + Math.clz32(d) - 24
-  }
-  return 8 * ID_BYTES
-}

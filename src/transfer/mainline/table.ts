@@ -4,9 +4,10 @@
  */
 import { equalBytes } from '../../base/bytes.ts'
 import { classOfAddress } from '../address-filter.ts'
+import { compareDistance, sharedBits } from '../kademlia/distance.ts'
 import type { Contact } from './krpc.ts'
 import { BUCKET_NODES, MAX_FAILURES, QUESTIONABLE_MS } from './limits.ts'
-import { compareDistance, isIdOfAddress, sharedBits } from './node-id.ts'
+import { isIdOfAddress } from './node-id.ts'
 
 export interface TableNode extends Contact {
   /** The id belongs to the address. */
