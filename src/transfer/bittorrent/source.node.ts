@@ -6,24 +6,14 @@ import type { Clock } from '../../base/clock.ts'
 import { KithError } from '../../base/errors.ts'
 import { chunkLength, type Grid } from '../grid.ts'
 import type { Delivery, Slot, Source } from '../protocol.ts'
+import { ChunkRun, type RunHost } from '../scheduling/chunk-run.ts'
 import type { ExtendedHandshake } from './extensions.ts'
 import { DEFAULT_REQUEST_QUEUE, LINGER_MS, MAX_QUEUED_REQUESTS, MAX_RUN_BYTES } from './limits.ts'
 import { BLOCK_MESSAGE_BYTES, type Block, messageIds, protocolError, writeBlockMessage } from './messages.ts'
 import { blockSize, type PeerSession, type SessionReader } from './session.node.ts'
 import { RequestWindow } from './window.ts'
 
-/** One `fetch` call. */
-interface Run {
-  readonly delivery: Delivery
-  readonly done: PromiseWithResolvers<void>
-  /** Chunks that have a slot and are not complete. */
-  readonly open: Set<OpenChunk>
-  next: number
-  end: number
-  /** A slot was asked for and is not there yet. */
-  waiting: boolean
-  settled: boolean
-}
+type Run = ChunkRun<OpenChunk>
 
 interface OpenChunk {
   readonly run: Run
@@ -69,6 +59,7 @@ export class PeerSource implements Source, SessionReader {
   readonly maxRun: number
   readonly #deps: PeerSourceDeps
   readonly #runs: Run[] = []
+  readonly #host: RunHost<OpenChunk>
   readonly #pending = new Map<number, Pending>()
   /** Blocks whose answer may still come although a choke took them back. */
   readonly #late = new Set<number>()
@@ -89,6 +80,12 @@ export class PeerSource implements Source, SessionReader {
     this.key = `${this.protocol} ${deps.session.wire.address}`
     this.seeder = deps.seeder
     this.maxRun = Math.max(1, Math.floor(MAX_RUN_BYTES / deps.grid.chunkBytes))
+    this.#host = {
+      has: chunk => deps.session.remoteHas(chunk),
+      open: (run, chunk, slot) => this.#open(run, chunk, slot),
+      pump: () => this.#pumpSafely(),
+      end: (run, error) => this.#end(run, error)
+    }
     this.#window = new RequestWindow(deps.clock.monotonic())
     deps.session.reader = this
     deps.session.wire.send({ kind: 'interested' })
@@ -121,25 +118,10 @@ export class PeerSource implements Source, SessionReader {
     signal.throwIfAborted()
     if (this.#error) throw this.#error
     if (this.#released) throw new KithError('SOURCE_LOST', 'the source was closed')
-    const { first, count } = delivery.run
-    const run: Run = {
-      delivery,
-      done: Promise.withResolvers<void>(),
-      open: new Set(),
-      next: first,
-      end: first + count,
-      waiting: false,
-      settled: false
-    }
-    const onAbort = (): void => this.#end(run, signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
+    const run: Run = new ChunkRun(delivery, this.#host)
     this.#runs.push(run)
     this.#pumpSafely()
-    try {
-      await run.done.promise
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-    }
+    await run.until(signal)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -277,36 +259,14 @@ export class PeerSource implements Source, SessionReader {
         if (!chunk) break
         this.#ask(chunk, this.#blockBytes)
       }
-      if (run.open.size === 0 && run.next >= run.end && !run.waiting) this.#end(run, undefined)
+      if (run.isComplete) this.#end(run, undefined)
     }
     this.#flush()
   }
 
   #chunkToAsk(run: Run): OpenChunk | undefined {
     for (const chunk of run.open) if (chunk.again.length > 0 || chunk.asked < chunk.target.length) return chunk
-    if (run.waiting || run.next >= run.end || run.settled) return undefined
-    if (!run.delivery.wants(run.next)) {
-      run.end = run.next
-      return undefined
-    }
-    if (!this.#deps.session.remoteHas(run.next)) {
-      this.#end(run, new KithError('SOURCE_BUSY', 'the peer does not have this piece yet', { chunk: run.next }))
-      return undefined
-    }
-    const chunk = run.next++
-    const slot = run.delivery.slot(chunk)
-    if (!(slot instanceof Promise)) return this.#open(run, chunk, slot)
-    run.waiting = true
-    slot.then(
-      s => {
-        run.waiting = false
-        if (run.settled) return
-        this.#open(run, chunk, s)
-        this.#pumpSafely()
-      },
-      error => this.#end(run, error)
-    )
-    return undefined
+    return run.openNext()
   }
 
   #open(run: Run, chunk: number, slot: Slot): OpenChunk {
@@ -314,16 +274,7 @@ export class PeerSource implements Source, SessionReader {
     const whole = slot.bytes.subarray(0, chunkLength(grid, chunk))
     const bytes = session.torrent.pieceBytes?.get(chunk) ?? whole.length
     whole.fill(0, bytes)
-    const open: OpenChunk = {
-      run,
-      chunk,
-      target: whole.subarray(0, bytes),
-      asked: 0,
-      got: 0,
-      again: []
-    }
-    run.open.add(open)
-    return open
+    return { run, chunk, target: whole.subarray(0, bytes), asked: 0, got: 0, again: [] }
   }
 
   #ask(chunk: OpenChunk, size: number): void {
@@ -367,8 +318,8 @@ export class PeerSource implements Source, SessionReader {
 
   /** Settles a run. What is under way for it is cancelled where the peer understands that, and thrown away when it comes. */
   #end(run: Run, error: unknown): void {
-    if (run.settled) return
-    run.settled = true
+    const settle = run.settle(error)
+    if (!settle) return
     this.#runs.splice(this.#runs.indexOf(run), 1)
     let busy: Pending | undefined
     for (const p of run.open.size > 0 ? this.#pending.values() : []) {
@@ -383,7 +334,6 @@ export class PeerSource implements Source, SessionReader {
     }
     run.open.clear()
     if (!this.#error) this.#flush()
-    const settle = error === undefined ? run.done.resolve : (): void => run.done.reject(error)
     if (busy) void this.#lingerFor(busy, settle)
     else settle()
   }

@@ -6,7 +6,8 @@ import type { Clock } from '../../base/clock.ts'
 import { KithError } from '../../base/errors.ts'
 import type { Grid } from '../grid.ts'
 import { PART_BYTES } from '../hashing/ed2k-hash.ts'
-import type { Delivery, Slot } from '../protocol.ts'
+import type { Delivery } from '../protocol.ts'
+import { ChunkRun, type RunHost } from '../scheduling/chunk-run.ts'
 import { RateMeter } from '../scheduling/rate-meter.ts'
 import { wireError } from './bytes.ts'
 import { InFlight } from './in-flight.ts'
@@ -14,7 +15,7 @@ import { LINGER_MS, MAX_AHEAD_BYTES, MAX_RANGE_BYTES, MAX_RANGES_AHEAD, MIN_AHEA
 import { type ByteRange, type CompressedPiece, encodePartRequest, type PartHead } from './parts.ts'
 import type { PeerSession } from './session.node.ts'
 import { inflateExactly } from './unpack.node.ts'
-import { newRun, type OpenChunk, openChunk, type Pending, type Run, type Stretch, stretchAt, targetOf } from './wanted.ts'
+import { type OpenChunk, openChunk, type Pending, type Run, type Stretch, stretchAt, targetOf } from './wanted.ts'
 
 export interface RangeFetcherDeps {
   readonly clock: Clock
@@ -32,6 +33,7 @@ const SLOW = 256 * 1024
 export class RangeFetcher {
   readonly #deps: RangeFetcherDeps
   readonly #runs: Run[] = []
+  readonly #host: RunHost<OpenChunk>
   readonly #flight = new InFlight()
   readonly #meter: RateMeter
   readonly #tasks = new Set<Promise<void>>()
@@ -43,6 +45,12 @@ export class RangeFetcher {
 
   constructor(deps: RangeFetcherDeps) {
     this.#deps = deps
+    this.#host = {
+      has: chunk => deps.has(chunk),
+      open: (run, chunk, slot) => openChunk(deps.grid, run, chunk, slot.bytes),
+      pump: () => this.#pumpSafely(),
+      end: (run, error) => this.#end(run, error)
+    }
     this.#meter = new RateMeter(deps.clock.monotonic())
   }
 
@@ -77,14 +85,14 @@ export class RangeFetcher {
 
   /** @see Source.fetch */
   async fetch(delivery: Delivery, signal: AbortSignal): Promise<void> {
-    await this.#done(newRun(delivery), signal)
+    await this.#done(new ChunkRun(delivery, this.#host), signal)
   }
 
   /** Fetches stretches of a chunk again, into `bytes`, which holds the chunk from its start. Nothing else of it is touched. */
   async refill(chunk: number, bytes: Uint8Array, ranges: readonly ByteRange[], signal: AbortSignal): Promise<void> {
     const { grid } = this.#deps
     const nothing = { wants: () => false, received: () => {}, complete: () => {}, slot: never }
-    const run = newRun({ grid, run: { first: chunk, count: 0 }, ...nothing })
+    const run: Run = new ChunkRun({ grid, run: { first: chunk, count: 0 }, ...nothing }, this.#host)
     const open = openChunk(grid, run, chunk, bytes)
     open.asked = open.end
     open.got = open.slot.length - ranges.reduce((n, r) => n + r.end - r.start, 0)
@@ -94,15 +102,9 @@ export class RangeFetcher {
   }
 
   async #done(run: Run, signal: AbortSignal): Promise<void> {
-    const onAbort = (): void => this.#end(run, signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
     this.#runs.push(run)
     this.#pumpSafely()
-    try {
-      await run.done.promise
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-    }
+    await run.until(signal)
   }
 
   part(head: PartHead): void {
@@ -161,7 +163,7 @@ export class RangeFetcher {
         if (!chunk) break
         this.#ask(chunk)
       }
-      if (run.open.size === 0 && run.next >= run.end && !run.waiting) this.#end(run, undefined)
+      if (run.isComplete) this.#end(run, undefined)
     }
     this.#flush()
   }
@@ -209,40 +211,7 @@ export class RangeFetcher {
 
   #chunkToAsk(run: Run): OpenChunk | undefined {
     for (const chunk of run.open) if (chunk.again.length > 0 || chunk.asked < chunk.end) return chunk
-    return this.#nextChunk(run)
-  }
-
-  /** Opens the next chunk of a run, if its slot is there. */
-  #nextChunk(run: Run): OpenChunk | undefined {
-    if (run.waiting || run.next >= run.end || run.settled) return undefined
-    if (!run.delivery.wants(run.next)) {
-      run.end = run.next
-      return undefined
-    }
-    if (!this.#deps.has(run.next)) {
-      this.#end(run, new KithError('SOURCE_BUSY', 'the client does not have this part yet', { chunk: run.next }))
-      return undefined
-    }
-    const chunk = run.next++
-    const slot = run.delivery.slot(chunk)
-    if (!(slot instanceof Promise)) return this.#open(run, chunk, slot)
-    run.waiting = true
-    slot.then(
-      s => {
-        run.waiting = false
-        if (run.settled) return
-        this.#open(run, chunk, s)
-        this.#pumpSafely()
-      },
-      error => this.#end(run, error)
-    )
-    return undefined
-  }
-
-  #open(run: Run, chunk: number, slot: Slot): OpenChunk {
-    const open = openChunk(this.#deps.grid, run, chunk, slot.bytes)
-    run.open.add(open)
-    return open
+    return run.openNext()
   }
 
   /** Asks for one range that begins in this chunk, and goes on into the next where that makes it longer for other programs. */
@@ -259,7 +228,7 @@ export class RangeFetcher {
       stretches.push({ start: chunk.asked, end, owner: chunk })
       chunk.asked = end
       const fits: boolean = isLong && end === chunk.end && end + this.#deps.grid.chunkBytes <= most
-      chunk = fits ? this.#nextChunk(first.run) : undefined
+      chunk = fits ? first.run.openNext() : undefined
     }
     this.#flight.add(stretches)
   }
@@ -271,13 +240,12 @@ export class RangeFetcher {
 
   /** Settles a run. What is under way for it is thrown away when it comes: eDonkey knows no way to cancel one range. */
   #end(run: Run, error: unknown): void {
-    if (run.settled) return
-    run.settled = true
+    const settle = run.settle(error)
+    if (!settle) return
     this.#runs.splice(this.#runs.indexOf(run), 1)
     let busy: Promise<void> | undefined
     for (const chunk of this.#flight.orphan(run)) busy = this.#session?.wire.release(chunk.slot) ?? busy
     run.open.clear()
-    const settle = error === undefined ? run.done.resolve : (): void => run.done.reject(error)
     if (busy) this.#track(this.#linger(busy, settle))
     else settle()
   }

@@ -1,20 +1,9 @@
 /** What a source has asked for and not got: chunks with a slot, and the ranges in flight that fill them. Pure. */
 import type { Grid } from '../grid.ts'
-import type { Delivery } from '../protocol.ts'
+import type { ChunkRun } from '../scheduling/chunk-run.ts'
 import type { ByteRange } from './parts.ts'
 
-/** One `fetch` call. */
-export interface Run {
-  readonly delivery: Delivery
-  readonly done: PromiseWithResolvers<void>
-  /** Chunks that have a slot and are not complete. */
-  readonly open: Set<OpenChunk>
-  next: number
-  end: number
-  /** A slot was asked for and is not there yet. */
-  waiting: boolean
-  settled: boolean
-}
+export type Run = ChunkRun<OpenChunk>
 
 export interface OpenChunk extends ByteRange {
   readonly run: Run
@@ -44,16 +33,6 @@ export interface Pending extends ByteRange {
   zlibBytes: number
   zlibTotal: number | undefined
 }
-
-export const newRun = (delivery: Delivery): Run => ({
-  delivery,
-  done: Promise.withResolvers<void>(),
-  open: new Set(),
-  next: delivery.run.first,
-  end: delivery.run.first + delivery.run.count,
-  waiting: false,
-  settled: false
-})
 
 export function openChunk(grid: Grid, run: Run, chunk: number, slot: Uint8Array): OpenChunk {
   const start = chunk * grid.chunkBytes
