@@ -142,6 +142,11 @@ test('links and secrets come from stdin, files or a terminal, never without one 
   const piped = await new Process(KITH, home, ['get', '-', '--json', '--port', '0'], 'good\nmore\n').ended()
   assert.equal(piped.last['address'], 'good')
   assert.equal((await new Process(KITH, home, ['get', '-', '--json'], '').ended()).code, 2)
+  // What was typed wrongly is repeated, but not the key in it.
+  const twice = await kith(home, 'get', 'kith:abc?size=5#key=hidden', 'down', '--json')
+  assert.equal(twice.code, 2)
+  assert.match(twice.err, /kith:abc\?size=5#…, down/)
+  assert.doesNotMatch(twice.err + JSON.stringify(twice.lines), /hidden/)
   const canary = 'legal winner thank year wave sausage worth useful legal winner thank yellow'
   const file = join(home, 'words')
   writeFileSync(file, `${canary}\n`, { mode: 0o600 })

@@ -41,7 +41,9 @@ export async function run(args: readonly string[], deps: CliDeps = realDeps): Pr
 
 function usageError(error: unknown, args: readonly string[]): unknown {
   if (!(error instanceof CommanderError)) return error
-  const [message = '', guess] = error.message.replace(/^error: /, '').split('\n')
+  // It repeats what was typed, and the key of a link may be in it.
+  const text = error.message.replace(/^error: /, '').replace(/(kith:[^\s#]*)#[^\s,'"]*/gi, '$1#…')
+  const [message = '', guess] = text.split('\n')
   const command = args.find(a => /^[a-z]+$/.test(a))
   const help = `kith ${command === undefined || /unknown command/.test(message) ? '' : `${command} `}--help`
   return new KithError('USAGE', message, {}, { hint: guess ? guess.replace(/^\(Did you mean (?:one of )?|\?\)$/g, '') : help })
