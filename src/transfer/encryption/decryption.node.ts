@@ -1,12 +1,13 @@
 /** Decrypts a file as it becomes contiguous; runs in encrypt-worker.node.ts. */
 import { createHash, type Hash } from 'node:crypto'
-import { closeSync, constants, fsyncSync, openSync, readSync, writeSync, writevSync } from 'node:fs'
+import { closeSync, constants, openSync, readSync, writeSync, writevSync } from 'node:fs'
 import { equalBytes } from '../../base/bytes.ts'
 import { decode } from '../../base/codec.ts'
 import { KithError } from '../../base/errors.ts'
 import { CLEAR_HEAD_BYTES, plainSize, readClearHead, type SealedHead, sealedHeadCodec, TAG_BYTES } from '../../wire/encrypted-file.ts'
 import { ENCRYPTED_SEGMENT_BYTES } from '../../wire/limits.ts'
 import { FileCipher, type FileSecret, fileKey } from '../file-cipher.node.ts'
+import { SteadyFlush } from './steady-flush.node.ts'
 
 export interface EncryptJob {
   readonly work: 'encrypt'
@@ -48,6 +49,7 @@ export class Decryption {
   readonly #target: number
   readonly #hash: Hash = createHash('sha256')
   readonly #block = Buffer.alloc(ENCRYPTED_SEGMENT_BYTES + TAG_BYTES)
+  readonly #flush: SteadyFlush
   #cipher: FileCipher | undefined
   #head: SealedHead | undefined
   #body = 0
@@ -58,15 +60,16 @@ export class Decryption {
     this.#tell = tell
     this.#source = openSync(job.from, NO_FOLLOW)
     this.#target = openSync(job.to, NEW_FILE, 0o600)
+    this.#flush = new SteadyFlush(this.#target)
   }
 
-  /** @returns true when all is done. @throws KithError */
+  /** @returns true when all is written: `end` makes it durable. @throws KithError */
   follow(upTo: number): boolean {
     if (!this.#cipher && !this.#open(upTo)) return false
     const { size } = this.#job
     for (;;) {
       const offset = this.#body + this.#segment * this.#block.length
-      if (offset >= size) return this.#end()
+      if (offset >= size) return true
       const sealed = this.#block.subarray(0, Math.min(this.#block.length, size - offset))
       if (offset + sealed.length > upTo) return false
       this.#read(sealed, offset)
@@ -74,8 +77,18 @@ export class Decryption {
       const plain = this.#cipher!.open(isLast ? 'last' : 'segment', this.#segment, sealed)
       this.#hash.update(plain)
       writeAll(this.#target, [plain], this.#segment * ENCRYPTED_SEGMENT_BYTES)
+      this.#flush.wrote(plain.length)
       this.#segment++
     }
+  }
+
+  /** Called once, when all is written. @throws KithError, and what the disk says */
+  async end(): Promise<void> {
+    if (!equalBytes(this.#hash.digest(), this.#head!.sha256)) throw failed('the decrypted file does not have the hash in its head')
+    await this.#flush.end()
+    closeSync(this.#target)
+    closeSync(this.#source)
+    this.#tell({ done: true })
   }
 
   /** Opens the head. @returns false while it is not here yet */
@@ -94,15 +107,6 @@ export class Decryption {
     this.#body = CLEAR_HEAD_BYTES + head.sealedBytes
     this.#cipher = cipher
     this.#tell({ head: this.#head })
-    return true
-  }
-
-  #end(): true {
-    if (!equalBytes(this.#hash.digest(), this.#head!.sha256)) throw failed('the decrypted file does not have the hash in its head')
-    fsyncSync(this.#target)
-    closeSync(this.#target)
-    closeSync(this.#source)
-    this.#tell({ done: true })
     return true
   }
 

@@ -4,7 +4,8 @@
  * found out by the first one. docs/wire/encryption.md is the layout.
  */
 import { createHash } from 'node:crypto'
-import { closeSync, constants, fsyncSync, openSync } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
+import { setImmediate as turn } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { encode } from '../../base/codec.ts'
 import { KithError } from '../../base/errors.ts'
@@ -12,6 +13,7 @@ import { CLEAR_HEAD_BYTES, type ClearHead, clearHeadCodec, sealedHeadCodec, TAG_
 import { ENCRYPTED_SEGMENT_BYTES } from '../../wire/limits.ts'
 import { FileCipher, fileKey } from '../file-cipher.node.ts'
 import { type CipherMessage, Decryption, type DecryptJob, type EncryptJob, fill, NEW_FILE, writeAll } from './decryption.node.ts'
+import { SteadyFlush } from './steady-flush.node.ts'
 
 const PROGRESS_BYTES = 8 * 1024 * 1024
 
@@ -26,13 +28,16 @@ if (parentPort) {
   const job = workerData as EncryptJob | DecryptJob
   try {
     if (job.work === 'encrypt') {
-      encrypt(job, tell)
+      await encrypt(job, tell)
       port.close()
     } else {
       const decryption = new Decryption(job, tell)
+      let written = false
       port.on('message', (upTo: number) => {
+        if (written) return
         try {
-          if (decryption.follow(upTo)) port.close()
+          written = decryption.follow(upTo)
+          if (written) decryption.end().then(() => port.close(), fail)
         } catch (error) {
           fail(error)
         }
@@ -43,7 +48,7 @@ if (parentPort) {
   }
 }
 
-function encrypt(job: EncryptJob, tell: (m: CipherMessage) => void): void {
+async function encrypt(job: EncryptJob, tell: (m: CipherMessage) => void): Promise<void> {
   const { size, name, mime, salt, iterations, secret } = job
   const sealedBytes = encode(sealedHeadCodec, { sha256: new Uint8Array(32), size, name, mime }).length + TAG_BYTES
   const kdf = 'passphrase' in secret ? 'passphrase' : 'key'
@@ -52,6 +57,7 @@ function encrypt(job: EncryptJob, tell: (m: CipherMessage) => void): void {
   const cipher = new FileCipher(fileKey(head, secret), clear)
   const source = openSync(job.from, constants.O_RDONLY)
   const target = openSync(job.to, NEW_FILE, 0o600)
+  const flush = new SteadyFlush(target)
   const hash = createHash('sha256')
   const block = Buffer.alloc(ENCRYPTED_SEGMENT_BYTES)
   const count = Math.ceil(size / ENCRYPTED_SEGMENT_BYTES)
@@ -62,12 +68,15 @@ function encrypt(job: EncryptJob, tell: (m: CipherMessage) => void): void {
     const offset = CLEAR_HEAD_BYTES + sealedBytes + i * (ENCRYPTED_SEGMENT_BYTES + TAG_BYTES)
     writeAll(target, cipher.seal(i === count - 1 ? 'last' : 'segment', i, plain), offset)
     at += plain.length
-    if (at % PROGRESS_BYTES === 0) tell({ progress: at })
+    flush.wrote(plain.length)
+    if (at % PROGRESS_BYTES > 0) continue
+    tell({ progress: at })
+    await turn() // a flush that has ended lets the next begin
   }
   // Sealed once, after the hash is known: a nonce never seals two things.
   const sealed = cipher.seal('head', 0, encode(sealedHeadCodec, { sha256: new Uint8Array(hash.digest()), size, name, mime }))
   writeAll(target, [Buffer.from(clear), ...sealed], 0)
-  fsyncSync(target)
+  await flush.end()
   closeSync(target)
   closeSync(source)
   tell({ progress: size })
