@@ -74,9 +74,10 @@ export class RunningNode implements KithNode {
     this.#torrentDesk.announceAll()
   }
 
-  /** Ports on which files are served. */
-  get ports(): { readonly http: number; readonly bittorrent: number } {
-    return { http: this.#parts.httpPort, bittorrent: this.#parts.networks.bittorrent.opened.port }
+  /** Ports on which files are served; 0: not yet. */
+  get ports(): { readonly http: number; readonly bittorrent: number; readonly ed2k: number } {
+    const { bittorrent, ed2k } = this.#parts.networks
+    return { http: this.#parts.httpPort, bittorrent: bittorrent.opened.port, ed2k: ed2k.service.opened?.port ?? 0 }
   }
 
   /** Goes on with the downloads that this home had not finished when it was last up. */
@@ -170,12 +171,17 @@ export class RunningNode implements KithNode {
     this.#emit({ type: 'upload:progress', fileId, bytes })
   }
 
-  /** `--seed`: what was fetched is shared on, free of charge. A torrent goes on in its own swarm; a file has Kith's addresses, too. */
+  /**
+   * `--seed`: what was fetched is shared on, free of charge. A torrent goes on in its own swarm; a file has Kith's addresses, too; one that
+   * came by an ed2k link is served over ed2k in any case.
+   */
   #onDone(download: Download, request: GetRequest): void {
     const path = download.sealedPath ?? download.path
     if (!request.seed || !path) return
     this.#track(this.#torrentDesk.keep(download, request))
-    if (download.plan?.files) return
-    this.#track(this.share({ path, ...(download.plan ? { name: download.plan.name } : {}) }, this.#closing.signal))
+    const { plan } = download
+    if (plan?.files) return
+    const also = plan?.ed2k ? ['ed2k'] : []
+    this.#track(this.share({ path, also, ...(plan ? { name: plan.name } : {}) }, this.#closing.signal))
   }
 }

@@ -79,6 +79,8 @@ export interface ShareRequest {
   readonly creditBytes?: number
   /** By this node itself, for a message or a task: another share than the user's own of the same file. Only with `encrypt`, and not over the API. */
   readonly lent?: boolean
+  /** By this node itself, for a file that came by ed2k: protocols beside those that fit. Not over the API. */
+  readonly also?: readonly string[]
 }
 
 export interface ShareView {

@@ -20,6 +20,9 @@ export interface Ed2kDigest {
   readonly aichParts?: Uint8Array | undefined
 }
 
+/** What other clients are told of a file: of one that comes by an ed2k link the AICH tree is not known. */
+export type Ed2kNames = Omit<Ed2kDigest, 'aich'> & { readonly aich?: Uint8Array | undefined }
+
 /** Which digests are wanted beside SHA-256 of the file and of its chunks. */
 export interface DigestWants {
   /** SHA-1 of every 256 KiB piece (BitTorrent v1, WebTorrent). */

@@ -4,9 +4,10 @@ import { KithError } from '../base/errors.ts'
 import type { Ed2k } from './ed2k/ed2k.node.ts'
 import { type Ed2kLink, parseEd2kLink } from './ed2k/link.ts'
 import type { Ed2kPeer } from './ed2k/peers.ts'
+import type { OfferedFile } from './ed2k/server-files.ts'
 import type { Ed2kFinder } from './ed2k/swarm.node.ts'
 import { makeGrid } from './grid.ts'
-import { checkHashSet, PART_BYTES } from './hashing/ed2k-hash.ts'
+import { checkHashSet, hashSetFor, PART_BYTES } from './hashing/ed2k-hash.ts'
 import { FIRST_SOURCE_MS } from './limits.ts'
 import type { FeedContext, Plan } from './plan.node.ts'
 
@@ -15,6 +16,8 @@ export interface Ed2kPlanDeps {
   /** Clients that the user named: they may be on this machine or network. */
   readonly given: readonly Ed2kPeer[]
   readonly finders: readonly Ed2kFinder[]
+  /** Tells servers and Kad that parts of a file are here, until disposed. */
+  readonly announce?: ((file: OfferedFile) => AsyncDisposable) | undefined
 }
 
 /** @throws BAD_ED2K_LINK, NO_SOURCES, CANCELLED */
@@ -23,6 +26,7 @@ export async function planEd2k(deps: Ed2kPlanDeps, text: string, signal: AbortSi
   const { size, hash, name } = link
   const hashes = hashSetOfLink(link) ?? (await fetchHashSet(deps, link, signal))
   const hex = bytesToHex(hash)
+  const { announce } = deps
   let swarm: ReturnType<Ed2k['openSwarm']> | undefined
   return {
     stem: hex.slice(0, 16),
@@ -36,6 +40,11 @@ export async function planEd2k(deps: Ed2kPlanDeps, text: string, signal: AbortSi
     chunkHashes: undefined,
     rootIsTrusted: false,
     files: undefined,
+    ed2k: {
+      hash,
+      parts: hashSetFor(hash, size, hashes),
+      ...(announce ? { announce: () => announce({ hash, name, size, complete: false }) } : {})
+    },
     mend: async (part, bytes, source) => (await swarm?.mend(part, bytes, source)) ?? false,
     feed: (context, feedSignal) => feed(deps, link, context, feedSignal, opened => (swarm = opened))
   }

@@ -2,6 +2,7 @@
  * What a download needs to know before the first chunk, whatever the address was: the grid, the hashes that decide, and a feed that
  * brings sources while it runs. `plan-kith`, `plan-url` and `plan-torrent` make one.
  */
+import type { Ed2kNames } from './digests.ts'
 import type { ChunkHashes } from './disk/chunk-verifier.node.ts'
 import type { Grid } from './grid.ts'
 import type { FetchedOffer } from './offers.ts'
@@ -35,6 +36,8 @@ export interface Plan {
     readonly over: readonly string[]
     file(): Uint8Array
   }
+  /** An ed2k link: other clients get the parts that are there already. `announce` tells servers and Kad so, until disposed. */
+  readonly ed2k?: Ed2kNames & { announce?(): AsyncDisposable }
   /**
    * A chunk that `source` brought is wrong: replaces what is wrong in `bytes`, the chunk from its start, if the protocol can tell that.
    * @returns true when something was replaced, and it is to be checked again

@@ -7,7 +7,7 @@
  * that every implementation must show.
  */
 import type { Range } from '../wire/ranges.ts'
-import type { Ed2kDigest, V2Digest } from './digests.ts'
+import type { Ed2kNames, V2Digest } from './digests.ts'
 import type { Grid } from './grid.ts'
 
 export interface Slot {
@@ -128,7 +128,7 @@ export interface Share {
   /** Set for a torrent that others made, whose pieces may be of any length: it is served as it is. */
   readonly torrent?: ForeignTorrent | undefined
   /** eDonkey's hashes; undefined when ed2k was not asked for. */
-  readonly ed2k?: Ed2kDigest | undefined
+  readonly ed2k?: Ed2kNames | undefined
   /** Whether a chunk can be served now (a running download has some). */
   has(chunk: number): boolean
   /**

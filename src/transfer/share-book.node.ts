@@ -77,6 +77,8 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
   readonly #uploaded = new Map<string, number>()
   /** Running downloads of torrents, by hex info-hash. */
   readonly #torrents = new Map<string, { readonly share: Share; readonly over: readonly string[] }>()
+  /** Running downloads of ed2k links, by hex hash. */
+  readonly #ed2kLinks = new Map<string, Share>()
 
   constructor(deps: ShareBookDeps, db: Sqlite) {
     this.#deps = deps
@@ -104,7 +106,7 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
     return {
       byFileId: hex => only(this.byFileId(hex)),
       byInfoHash: hex => (torrents ? (only(this.byInfoHash(hex)) ?? this.#torrent(hex, protocol)) : undefined),
-      byEd2k: hex => (protocol === 'ed2k' ? only(this.byEd2k(hex)) : undefined)
+      byEd2k: hex => (protocol === 'ed2k' ? (only(this.byEd2k(hex)) ?? this.#ed2kLinks.get(hex)) : undefined)
     }
   }
   offered = (hex: string): OfferedShare | undefined => this.#active.get(hex)
@@ -181,6 +183,14 @@ export class ShareBook implements ShareIndex, OfferedShares, AsyncDisposable {
     for (const hex of infoHashes) this.#torrents.set(hex, { share, over })
     return () => {
       for (const hex of infoHashes) if (this.#torrents.get(hex)?.share === share) this.#torrents.delete(hex)
+    }
+  }
+
+  /** The same for an ed2k link. @param hash hex of 16 bytes */
+  addEd2kLink(hash: string, share: Share): () => void {
+    this.#ed2kLinks.set(hash, share)
+    return () => {
+      if (this.#ed2kLinks.get(hash) === share) this.#ed2kLinks.delete(hash)
     }
   }
 

@@ -186,7 +186,8 @@ export class DownloadDesk implements AsyncDisposable {
         import('../../transfer/ed2k.node.ts'),
         networks.ed2k.service.open()
       ])
-      return await planEd2k({ ed2k: protocol, given: readEd2kPeers(hints.peers), finders: joined.finders }, address.text, signal)
+      const from = { given: readEd2kPeers(hints.peers), finders: joined.finders }
+      return await planEd2k({ ed2k: protocol, ...from, announce: file => joined.announce(file) }, address.text, signal)
     }
     const [{ planTorrent }, { readPeers }] = await Promise.all([
       import('../../transfer/plan-torrent.node.ts'),

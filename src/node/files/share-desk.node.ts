@@ -83,7 +83,8 @@ export class ShareDesk implements AsyncDisposable {
     }
     const { config, host } = this.#parts
     const chosen = request.protocols ?? config.protocols
-    const protocols = chooseProtocols(chosen, { reachability: host.reachability, isPaid: price > 0n })
+    const fitting = chooseProtocols(chosen, { reachability: host.reachability, isPaid: price > 0n })
+    const protocols = [...new Set([...fitting, ...(request.also ?? [])])]
     const opening = this.#parts.networks.ready(protocols) // beside the hashing
     this.#track(opening)
     if (request.protocols) for (const failure of await opening) throw failure // what was asked for by name is not left out silently

@@ -16,7 +16,7 @@ export function partialShare(plan: Plan, part: PartFile): PartialShare {
   let file: Promise<FileHandle> | undefined
   let closed = false
   const listeners = new Set<(chunk: number) => void>()
-  const unknown = new Uint8Array(32) // a foreign torrent goes by its info-hash alone
+  const unknown = new Uint8Array(32) // what others made goes by their own hash alone
   return {
     fileId: plan.fileId ?? unknown,
     root: plan.root ?? unknown,
@@ -26,6 +26,7 @@ export function partialShare(plan: Plan, part: PartFile): PartialShare {
     pricePerMb: 0n,
     pieces: plan.torrent?.pieces,
     torrent: plan.torrent,
+    ed2k: plan.ed2k,
     has: chunk => !closed && part.done[chunk] === 1,
     async read(offset, length, target) {
       if (closed) throw new KithError('FILE_CHANGED', 'the download has ended')

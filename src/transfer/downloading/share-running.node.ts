@@ -1,4 +1,4 @@
-/** Offers the verified chunks of a running download to others: to the swarm of its torrent, or to whoever has its kith: link. */
+/** Offers the verified chunks of a running download to others: to the swarm of its torrent, to ed2k clients, or to whoever has its kith: link. */
 import { bytesToHex } from '../../base/bytes.ts'
 import type { Logger } from '../../base/log.ts'
 import { hashesOfInfo } from '../bittorrent/metainfo.ts'
@@ -23,18 +23,9 @@ export interface RunningShare extends AsyncDisposable {
 
 /** Serves until disposed. undefined: there is nothing that others could check chunks against. */
 export function shareRunning(deps: ShareRunningDeps, plan: Plan, part: PartFile): RunningShare | undefined {
-  const { fileId, root, chunkHashes, torrent } = plan
-  if (torrent) {
-    const share = partialShare(plan, part)
-    const remove = deps.shares.addTorrent(hashesOfInfo(torrent).map(bytesToHex), share, torrent.over)
-    return {
-      tell: chunk => share.tell(chunk),
-      [Symbol.asyncDispose]: async () => {
-        remove()
-        await share.close()
-      }
-    }
-  }
+  const { fileId, root, chunkHashes, torrent, ed2k } = plan
+  if (torrent) return shareTorrent(deps, plan, torrent, part)
+  if (ed2k) return plan.grid.count > 1 ? shareEd2kLink(deps, plan, ed2k, part) : undefined // parts of a part are no use to others
   if (!fileId || !root || !chunkHashes || !plan.rootIsTrusted) return undefined
   const share = partialShare(plan, part)
   const remove = deps.shares.addPartial(share, () => chunkHashes)
@@ -45,6 +36,36 @@ export function shareRunning(deps: ShareRunningDeps, plan: Plan, part: PartFile)
       await remove()
       await deps.withdraw(fileId).catch(() => {}) // before the wait: an announcement without peers ends only by being withdrawn
       await announced
+      await share.close()
+    }
+  }
+}
+
+function shareTorrent({ shares }: ShareRunningDeps, plan: Plan, torrent: NonNullable<Plan['torrent']>, part: PartFile): RunningShare {
+  const share = partialShare(plan, part)
+  const remove = shares.addTorrent(hashesOfInfo(torrent).map(bytesToHex), share, torrent.over)
+  return {
+    tell: chunk => share.tell(chunk),
+    [Symbol.asyncDispose]: async () => {
+      remove()
+      await share.close()
+    }
+  }
+}
+
+/** Servers and Kad hear of it with the first part. */
+function shareEd2kLink({ shares }: ShareRunningDeps, plan: Plan, ed2k: NonNullable<Plan['ed2k']>, part: PartFile): RunningShare {
+  const share = partialShare(plan, part)
+  const remove = shares.addEd2kLink(bytesToHex(ed2k.hash), share)
+  let announced = part.done.some(done => done === 1) ? ed2k.announce?.() : undefined
+  return {
+    tell: chunk => {
+      announced ??= ed2k.announce?.()
+      share.tell(chunk)
+    },
+    [Symbol.asyncDispose]: async () => {
+      remove()
+      await announced?.[Symbol.asyncDispose]()
       await share.close()
     }
   }

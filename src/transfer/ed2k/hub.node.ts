@@ -12,6 +12,7 @@ import { rateKeyOf } from '../../net/address-scope.ts'
 import { classOfAddress, isFilePort } from '../address-filter.ts'
 import type { ShareIndex, UploadGate } from '../protocol.ts'
 import { AskerBook } from './asker-book.ts'
+import type { PartStatus } from './file-request.ts'
 import { type Crypt, type Hello, HIGH_ID_FROM } from './hello.ts'
 import type { Ed2kIdentity } from './identity.node.ts'
 import { CARE_MS, HANDSHAKE_MS, KEY_OPERATIONS_BURST, KEY_OPERATIONS_PER_SECOND } from './limits.ts'
@@ -20,6 +21,7 @@ import { PeerWire } from './peer.node.ts'
 import { type Ed2kPeer, peerKey } from './peers.ts'
 import { RecoveryDesk } from './recovery-desk.ts'
 import { asSourceError, PeerSession } from './session.node.ts'
+import { statusOfShare } from './share-status.ts'
 import { type SlotClient, UploadSlots } from './upload-slots.ts'
 import { Uploader } from './uploader.node.ts'
 
@@ -171,6 +173,11 @@ export class PeerHub implements AsyncDisposable {
   callBack(peer: LowIdPeer, signal: AbortSignal): Promise<PeerSession> {
     const awaitLowId = this.awaitLowId.bind(this)
     return callBack({ clock: this.#deps.clock, awaitLowId }, peer, AbortSignal.any([signal, this.#stop.signal]))
+  }
+  /** Which parts of a file we serve to everybody. */
+  statusOf(hash: Uint8Array, size: number): PartStatus | undefined {
+    const share = this.#deps.shares.byEd2k?.(bytesToHex(hash))
+    return share?.pricePerMb === 0n && share.grid.size === size ? statusOfShare(share) : undefined
   }
   /** Sources of this file that other clients name are handed to `take`, until disposed. */
   onSources(hash: Uint8Array, take: (peers: readonly Ed2kPeer[]) => void): Disposable {

@@ -3,7 +3,7 @@ import { KithError } from '../../base/errors.ts'
 import type { Grid } from '../grid.ts'
 import { PART_BYTES } from '../hashing/ed2k-hash.ts'
 import type { Ticket } from '../protocol.ts'
-import { encodeFileRequest } from './file-request.ts'
+import { encodeFileRequest, type PartStatus } from './file-request.ts'
 import { encodeKithPacket, ticketMac } from './kith-packet.ts'
 import { edonkey, emule } from './opcodes.ts'
 import { protocols } from './packet.ts'
@@ -16,6 +16,8 @@ export interface Introduction {
   readonly seeder: string | undefined
   readonly ticket: Ticket | undefined
   readonly ownHash: Uint8Array
+  /** Parts of the file that we have; undefined: none, or nobody may know. */
+  ownStatus?(): PartStatus | undefined
 }
 
 /** @throws SOURCE_LOST when the client does not take files of this size */
@@ -33,7 +35,7 @@ export function introduce(session: PeerSession, deps: Introduction): void {
     const q = {
       hash,
       size: multiPacketExt ? size : undefined,
-      status: undefined,
+      status: deps.ownStatus?.(),
       wantsName: true,
       wantsStatus: size > PART_BYTES,
       wantsAich: aich && grid.chunkBytes === PART_BYTES, // for smaller chunks nobody needs it

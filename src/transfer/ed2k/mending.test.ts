@@ -107,7 +107,7 @@ test('a download of a part with a wrong block takes one block more, and counts i
         clock: systemClock,
         log: silentLogger,
         payments: freeGate,
-        shares: undefined as never, // foreign files are not shared while they come
+        shares: { addEd2kLink: () => () => {} } as never,
         plan: (_, signal) => planEd2k({ ed2k, ...nobody }, LINK, signal),
         announce: async () => {},
         withdraw: async () => {},

@@ -10,6 +10,7 @@ import { dataParts, PART_BYTES } from '../hashing/ed2k-hash.ts'
 import type { Share } from '../protocol.ts'
 import { MAX_KEPT_RECOVERIES, RECOVERIES_BURST, RECOVERIES_PER_SECOND } from './limits.ts'
 import type { RecoveryRequest } from './recovery.ts'
+import { hasWholePart } from './share-status.ts'
 
 export class RecoveryDesk {
   readonly #fresh: TokenBucket
@@ -30,7 +31,7 @@ export class RecoveryDesk {
     const { aich, aichParts } = share.ed2k ?? {}
     if (!aich || !aichParts || !equalBytes(aich, root) || part >= dataParts(size) || aichParts.length !== 20 * dataParts(size))
       return undefined
-    if (partLength(size, part) <= AICH_BLOCK_BYTES || !hasPart(share, part)) return undefined
+    if (partLength(size, part) <= AICH_BLOCK_BYTES || !hasWholePart(share, part)) return undefined
     const key = `${bytesToHex(hash)}/${part}`
     const kept = this.#kept.get(key)
     if (kept) return kept
@@ -42,13 +43,6 @@ export class RecoveryDesk {
     if (this.#kept.size > MAX_KEPT_RECOVERIES) this.#kept.delete(this.#kept.keys().next().value!)
     return entries
   }
-}
-
-function hasPart(share: Share, part: number): boolean {
-  const { grid } = share
-  const last = Math.floor((part * PART_BYTES + partLength(grid.size, part) - 1) / grid.chunkBytes)
-  for (let c = Math.floor((part * PART_BYTES) / grid.chunkBytes); c <= last; c++) if (!share.has(c)) return false
-  return true
 }
 
 /** Block by block: others are served in between. */

@@ -91,6 +91,46 @@ test('files that are unknown, of another size, or paid do not exist; of a partia
   const { status } = decodeFileAnswer((await client.next(0x93)).payload, partial.grid.size)
   assert.deepEqual(status, { complete: false, count: 3, bits: new Uint8Array([1]) })
 })
+test('a download that is served: a Kith peer hears of each part that comes, and goes on with the share it becomes; others hear when it is gone', async () => {
+  const content = seededBytes(2 * PART + 5)
+  const running = shareOf(content, { chunks: [] })
+  const index: { byEd2k: Share | undefined } = { byEd2k: running }
+  const shares = { ...shareIndex([]), byEd2k: () => index.byEd2k }
+  await using ed2k = await openEd2k(
+    { clock: systemClock, log: silentLogger, shares, gate: new TestGate() },
+    { listen: { host: '127.0.0.1', port: 0 } }
+  )
+  await using kith = await TestClient.connect(ed2k.port)
+  kith.send(0xe3, 0x01, encodeHello({ ...helloOf({ number: 1 }), kithNonce: new Uint8Array(16) }, false))
+  await kith.next(0x4c)
+  await using other = await TestClient.dial(ed2k.port, { number: 2 })
+  for (const client of [kith, other]) await client.begin(running.hash)
+  for (let c = 38; c <= 74; c++) running.add(c) // the last one holds the whole third part
+  running.add(37)
+  for (const bits of [4, 6]) {
+    const { status } = decodeFileAnswer((await kith.next(0x93)).payload, content.length)
+    assert.deepEqual(status, { complete: false, count: 3, bits: new Uint8Array([bits]) })
+  }
+  kith.ask(running.hash, [0, 10])
+  assert.deepEqual((await kith.next(0x4b)).payload[17], 1, 'missing')
+  index.byEd2k = shareOf(content)
+  for (const client of [kith, other]) {
+    client.ask(running.hash, [0, 10])
+    assert.ok(equalBytes(new LeReader((await client.next(0x46)).payload.subarray(24)).bytes(10), content.subarray(0, 10)))
+  }
+  for (let c = 0; c < 37; c++) running.add(c)
+  const gone = shareOf(content, { chunks: [] })
+  index.byEd2k = gone
+  await using third = await TestClient.dial(ed2k.port, { number: 3 })
+  await third.begin(gone.hash)
+  index.byEd2k = undefined
+  third.ask(gone.hash, [0, 10])
+  assert.deepEqual((await third.next(0x48)).payload, gone.hash)
+  assert.ok(
+    [kith, other].every(c => !c.packets.some(p => p.opcode === 0x93)),
+    'the others heard nothing of it'
+  )
+})
 test('ranges come once, in order, in small packets; each passes the gate; the same again is not sent', async () => {
   const share = shareOf(seededBytes(2_000_000))
   await using s = await serving([share])

@@ -103,8 +103,9 @@ export class PeerSource implements Source, SessionReader {
   }
   has(chunk: number): boolean {
     if (this.#phase !== 'serving' || this.#error || !this.#status) return false
-    if (this.#status.complete || this.#session?.isKith) return true
     const { chunkBytes } = this.#deps.grid
+    // A Kith peer says of each chunk that is no part whether it has it when it is asked for it, and of each part when it has come.
+    if (this.#status.complete || (this.#session?.isKith && chunkBytes !== PART_BYTES)) return true
     const first = Math.floor((chunk * chunkBytes) / PART_BYTES)
     const last = Math.floor((Math.min(this.size, (chunk + 1) * chunkBytes) - 1) / PART_BYTES)
     for (let p = first; p <= last; p++) if (!hasPart(this.#status, p)) return false

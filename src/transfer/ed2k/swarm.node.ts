@@ -174,6 +174,7 @@ export class Swarm implements AsyncDisposable {
       seeder: undefined,
       ticket: undefined,
       ownHash: hub.userHash,
+      ownStatus: () => hub.statusOf(this.#hash, this.#grid.size),
       connect: dial,
       awaitCall: (userHash, take) => hub.awaitCall(userHash, take, host)
     })

@@ -11,7 +11,7 @@ import { PART_BYTES } from '../hashing/ed2k-hash.ts'
 import type { Customer, Share, ShareIndex, UploadGate } from '../protocol.ts'
 import { LeWriter, wireError } from './bytes.ts'
 import { Compressor } from './compressor.node.ts'
-import { encodeFileAnswer, encodeHashSet, type FileRequest, type PartStatus, statusOf } from './file-request.ts'
+import { encodeFileAnswer, encodeHashSet, type FileRequest } from './file-request.ts'
 import type { Hello } from './hello.ts'
 import { encodeKithPacket, isTicketMac, type KithPacket, type RefusalCause } from './kith-packet.ts'
 import { MAX_QUEUED_RANGES, MAX_TICKETS_PER_CONNECTION, PIECE_BYTES, SEND_BYTES } from './limits.ts'
@@ -23,6 +23,7 @@ import { type Ed2kPeer, encodeSources } from './peers.ts'
 import { encodeRecoveryAnswer, type RecoveryRequest } from './recovery.ts'
 import type { RecoveryDesk } from './recovery-desk.ts'
 import { Repeats } from './repeats.ts'
+import { makesPart, statusOfShare } from './share-status.ts'
 import type { SlotClient, UploadSlots } from './upload-slots.ts'
 
 const HEADS_BYTES: number = Math.ceil(SEND_BYTES / PIECE_BYTES) * partHeadBytes(true)
@@ -67,6 +68,8 @@ export class Uploader implements AsyncDisposable {
   #granted = false
   #queue: ByteRange[] = []
   readonly #repeats: Repeats
+  /** Aborts when parts that come are no news for the client any more. */
+  #news: AbortController | undefined
   #running: Promise<void> | undefined
   #recovering: Promise<void> | undefined
   #buffersOut = 0
@@ -221,9 +224,23 @@ export class Uploader implements AsyncDisposable {
     const compress = !this.#isKith && this.#deps.remote.abilities.compression
     const compressor = old ? old.compressor : compress ? new Compressor(share.name) : undefined
     this.#file = { share, hash, customer: this.#customers.get(bytesToHex(hash)), compressor }
+    if (old?.share !== share) this.#tellNews(share, hash)
     if (old) return
     this.#queue = []
     this.#repeats.clear()
+  }
+
+  /** A Kith peer hears of each part that becomes whole; others ask again. */
+  #tellNews(share: Share, hash: Uint8Array): void {
+    this.#news?.abort()
+    if (!this.#isKith || statusOfShare(share).complete) return
+    this.#news = new AbortController()
+    const tell = (chunk: number): void => {
+      if (!makesPart(share, chunk)) return
+      const status = statusOfShare(share)
+      this.#send(protocols.emule, emule.multiPacketAnswer, encodeFileAnswer({ hash, status, name: undefined, aich: undefined }))
+    }
+    share.onChunk(tell, AbortSignal.any([this.#news.signal, this.#stop.signal]))
   }
 
   /** The share this client may know of. */
@@ -272,19 +289,34 @@ export class Uploader implements AsyncDisposable {
 
   /** Sends the first range of the queue; it stays there meanwhile, so that a repetition is known. */
   async #serve(file: Wanted, range: ByteRange): Promise<void> {
+    if (!this.#shareWith(file, range)) return this.#lack(file.hash, range, range)
     const pieces = piecesOf(range, file.share.grid.chunkBytes)
-    if (!pieces.every(p => file.share.has(p.chunk))) {
-      this.#take(range)
-      return this.#refuse(file.hash, 'missing', 'this part is not there yet', [range])
-    }
     const packed = file.compressor?.wanted ? await this.#serveCompressed(file, file.compressor, range, pieces) : false
     for (const piece of packed ? [] : pieces) {
       if (!this.#isCurrent(range) || !(await this.#admit(file, piece))) return
-      await this.#sendPiece(file, piece)
+      if (!(await this.#sendPiece(file, piece))) return this.#lack(file.hash, range, { start: piece.start, end: range.end })
     }
     if (!this.#take(range)) return
     this.#repeats.sent(range)
     if (!this.#deps.slots.used(this.#deps.client, range.end - range.start) && this.#granted) this.end()
+  }
+
+  /** The share that has these bytes: a download that was served may have become one. */
+  #shareWith({ share, hash }: Wanted, range: ByteRange): Share | undefined {
+    if (hasRange(share, range)) return share
+    const now = this.#find(hash)
+    if (!now || now === share || !hasRange(now, range)) return undefined
+    this.#choose(now, hash)
+    return now
+  }
+
+  /** A Kith peer may ask again; others would only wait, and hear that there is nothing any more. */
+  #lack(hash: Uint8Array, range: ByteRange, rest: ByteRange): void {
+    if (!this.#take(range)) return
+    this.#refuse(hash, 'missing', 'this part is not there now', [rest])
+    if (this.#isKith || this.#find(hash)) return
+    this.#send(protocols.edonkey, edonkey.noSuchFile, hash)
+    this.cancel()
   }
 
   #isCurrent(range: ByteRange): boolean {
@@ -308,9 +340,15 @@ export class Uploader implements AsyncDisposable {
     return false
   }
 
-  async #sendPiece({ share, hash }: Wanted, { start, end }: ByteRange): Promise<void> {
+  /** @returns false when the bytes are not there any more */
+  async #sendPiece(file: Wanted, { start, end }: ByteRange): Promise<boolean> {
     const buffer = await this.#takeBuffer()
-    if (this.#stop.signal.aborted) return this.#giveBack(buffer)
+    const { hash } = file
+    const share = this.#shareWith(file, { start, end })
+    if (this.#stop.signal.aborted || !share) {
+      this.#giveBack(buffer)
+      return this.#stop.signal.aborted
+    }
     const is64 = needs64(end)
     const step = this.#isKith ? SEND_BYTES : PIECE_BYTES
     const headBytes = partHeadBytes(is64)
@@ -335,6 +373,7 @@ export class Uploader implements AsyncDisposable {
     }
     this.#deps.wire.write(buffer.subarray(0, to), () => this.#giveBack(buffer))
     this.#deps.gate.sent('ed2k', bytes)
+    return true
   }
 
   /** @returns false when it was not worth it, or is not wanted any more: then nothing was sent */
@@ -374,6 +413,12 @@ interface Piece extends ByteRange {
   readonly chunk: number
 }
 
+const hasRange = (share: Share, { start, end }: ByteRange): boolean => {
+  const { chunkBytes } = share.grid
+  for (let c = Math.floor(start / chunkBytes); c * chunkBytes < end; c++) if (!share.has(c)) return false
+  return true
+}
+
 /** A range cut at the borders of chunks, and into what fits a buffer. */
 function piecesOf({ start, end }: ByteRange, chunkBytes: number): Piece[] {
   const pieces: Piece[] = []
@@ -384,27 +429,6 @@ function piecesOf({ start, end }: ByteRange, chunkBytes: number): Piece[] {
     at = stop
   }
   return pieces
-}
-
-/** Shares that were complete once: looking at each chunk of a large file for every packet would let anybody keep us busy. */
-const complete = new WeakMap<Share, PartStatus>()
-
-/** Parts of which every chunk is there. */
-function statusOfShare(share: Share): PartStatus {
-  const known = complete.get(share)
-  if (known) return known
-  const status = lookAt(share)
-  if (status.complete) complete.set(share, status)
-  return status
-}
-
-function lookAt(share: Share): PartStatus {
-  const { grid } = share
-  return statusOf(grid.size, part => {
-    const last = Math.floor((Math.min(grid.size, (part + 1) * PART_BYTES) - 1) / grid.chunkBytes)
-    for (let c = Math.floor((part * PART_BYTES) / grid.chunkBytes); c <= last; c++) if (!share.has(c)) return false
-    return true
-  })
 }
 
 const same =

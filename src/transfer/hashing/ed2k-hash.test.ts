@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { base32ToBytes, bytesToHex, concatBytes, hexToBytes } from '../../base/bytes.ts'
 import { hasCode } from '../../base/errors.ts'
 import { aichRoot, blockHashesOf, partLength, partTop } from './aich.ts'
-import { checkHashSet, dataParts, fileHashOf, hashSetCount, makeHashSet, oldFileHash, PART_BYTES } from './ed2k-hash.ts'
+import { checkHashSet, dataParts, fileHashOf, hashSetCount, hashSetFor, makeHashSet, oldFileHash, PART_BYTES } from './ed2k-hash.ts'
 import { md4 } from './md4.ts'
 import { FastMd4 } from './md4-fast.ts'
 
@@ -70,6 +70,7 @@ test('a file of exactly n parts is known by both conventions, and the hash set c
     const names = [fileHashOf(full), oldFileHash(size, full)!]
     assert.notDeepEqual(names[0], names[1])
     for (const name of names) for (const sent of [full, setOf(parts)]) assert.deepEqual(checkHashSet(name, size, sent), full)
+    for (const name of names) assert.deepEqual(fileHashOf(hashSetFor(name, size, full)), name, 'others can check it, too')
   }
   const size = 2 * PART_BYTES + 1
   assert.equal(oldFileHash(size, setOf(3)), undefined)

@@ -31,6 +31,11 @@ export function oldFileHash(size: number, hashSet: Uint8Array): Uint8Array | und
   return old.length === hashSet.length ? undefined : fileHashOf(old)
 }
 
+/** The hash set of whichever convention gives this file hash. @param hashSet eMule's, that of a file of this name */
+export function hashSetFor(fileHash: Uint8Array, size: number, hashSet: Uint8Array): Uint8Array {
+  return equalBytes(fileHashOf(hashSet), fileHash) ? hashSet : hashSet.subarray(0, dataParts(size) * HASH)
+}
+
 /**
  * Checks a hash set that somebody sent for a file hash and size from a link; either convention.
  * @returns eMule's hash set: `dataParts(size)` hashes that name bytes, perhaps followed by that of the empty part
