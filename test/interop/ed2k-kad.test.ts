@@ -4,65 +4,21 @@
  * addresses for documentation, which it takes for such.
  */
 import assert from 'node:assert/strict'
-import { execFile, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { type TestContext, test } from 'node:test'
-import { promisify } from 'node:util'
+import { test } from 'node:test'
 import { equalBytes, hexToBytes } from '../../src/base/bytes.ts'
 import { LeWriter } from '../../src/transfer/ed2k/bytes.ts'
 import { writeId } from '../../src/transfer/kad/kad-id.ts'
 import { hostToNumber } from '../../src/transfer/kad/messages.ts'
-import { eventually, seededBytes, within } from '../kits/transfer-doubles.ts'
-import { Amuled, buildShim, inNamespace } from './amuled.ts'
+import { eventually, seededBytes } from '../kits/transfer-doubles.ts'
+import { Amuled, buildShim } from './amuled.ts'
 import { seededText } from './ed2k-digest.ts'
+import { Helper, hasAll, LONG_MS, namespaces, OURS, THEIRS, tempFolder } from './ed2k-lab.ts'
 
-const run = promisify(execFile)
 const SIZE = 2 * 2 ** 20
 const THEIR_SIZE = 100_000
-const LONG_MS = 60_000
-const OURS = '203.0.113.1'
-const THEIRS = '203.0.113.2'
-const NEEDED = [
-  ['amuled', 'amule-daemon'],
-  ['amulecmd', 'amule-utils'],
-  ['gcc', 'gcc'],
-  ['ip', 'iproute2']
-] as const
-
-/** False (after saying so) when something is missing; with KITH_REQUIRE_INTEROP=1 that is a failure. */
-function hasAll(t: TestContext): boolean {
-  const missing = NEEDED.find(([program]) => spawnSync('which', [program]).status !== 0)
-  const noRoot = process.getuid?.() === 0 ? undefined : 'network namespaces want root'
-  const why = missing ? `${missing[0]} is missing: install Debian package ${missing[1]}` : noRoot
-  if (why === undefined) return true
-  assert.notEqual(process.env['KITH_REQUIRE_INTEROP'], '1', why)
-  t.skip(why)
-  return false
-}
-
-/** Two namespaces joined by a cable. */
-async function namespaces(stack: AsyncDisposableStack): Promise<readonly [string, string]> {
-  const id = randomBytes(3).toString('hex')
-  const names = [`kith${id}a`, `kith${id}b`] as const
-  for (const name of names) {
-    await run('ip', ['netns', 'add', name])
-    stack.defer(async () => {
-      await run('ip', ['netns', 'del', name])
-    })
-    await run('ip', ['-n', name, 'link', 'set', 'lo', 'up'])
-  }
-  await run('ip', ['link', 'add', 'e0', 'netns', names[0], 'type', 'veth', 'peer', 'name', 'e0', 'netns', names[1]])
-  for (const [i, name] of names.entries()) {
-    await run('ip', ['-n', name, 'addr', 'add', `${[OURS, THEIRS][i]}/24`, 'dev', 'e0'])
-    await run('ip', ['-n', name, 'link', 'set', 'e0', 'up'])
-  }
-  return names
-}
 
 /** Our node as the one contact that amuled knows, and an id of its own near it. */
 async function writeKadFiles(folder: string, kadId: Uint8Array): Promise<void> {
@@ -74,39 +30,20 @@ async function writeKadFiles(folder: string, kadId: Uint8Array): Promise<void> {
 }
 
 test('amuled finds files through our server and through our Kad, and fetches them from us', async t => {
-  if (!hasAll(t)) return
+  if (!hasAll(t, true)) return
   await using stack = new AsyncDisposableStack()
-  const folder = await mkdtemp(join(tmpdir(), 'kith-ed2k-'))
-  stack.defer(() => rm(folder, { recursive: true, force: true }))
+  const folder = await tempFolder(stack)
   const [ours, theirs] = await namespaces(stack)
-  const [command, ...args] = inNamespace(ours, [
-    process.execPath,
-    join(import.meta.dirname, 'ed2k-networks.ts'),
-    OURS,
-    String(SIZE),
-    String(THEIR_SIZE)
-  ])
-  const networks = spawn(command!, args, { stdio: ['pipe', 'pipe', 'inherit'] })
-  const exited = once(networks, 'exit')
-  stack.defer(async () => {
-    networks.stdin.end()
-    await exited
-  })
-  const lines = createInterface({ input: networks.stdout })[Symbol.asyncIterator]()
-  const said = async <T>(): Promise<T> => JSON.parse((await within(LONG_MS, 'our networks', lines.next())).value ?? '{}')
-  const status = (): Promise<{
-    clients: number
-    files: number
-    kadNodes: number
-    isTcpOpen: boolean
-    found: string[]
-    called: boolean
-  }> => {
-    networks.stdin.write('\n')
-    return said()
+  const networks = stack.use(new Helper(ours, 'ed2k-networks.ts', [OURS, String(SIZE), String(THEIR_SIZE)]))
+  interface Status {
+    readonly clients: number
+    readonly files: number
+    readonly kadNodes: number
+    readonly isTcpOpen: boolean
+    readonly found: readonly string[]
   }
   const [{ links, names, kadId }, shim] = await Promise.all([
-    said<{ links: string[]; names: string[]; kadId: string }>(),
+    networks.said<{ links: string[]; names: string[]; kadId: string }>(),
     buildShim(folder)
   ])
   const home = join(folder, 'amule')
@@ -139,8 +76,8 @@ test('amuled finds files through our server and through our Kad, and fetches the
     t.diagnostic(`${name}: ${((performance.now() - began) / 1000).toFixed(1)} s from the links`)
   }
   // What it shares itself the server names to us.
-  await eventually('it offers what it has', async () => (await status()).found.includes(`${THEIRS}:4662`), LONG_MS)
-  const { clients, kadNodes, isTcpOpen } = await status()
+  await eventually('it offers what it has', async () => (await networks.ask<Status>()).found.includes(`${THEIRS}:4662`), LONG_MS)
+  const { clients, kadNodes, isTcpOpen } = await networks.ask<Status>()
   assert.deepEqual([clients, kadNodes], [3, 1])
   t.diagnostic(`amuled has reached our port for Kad: ${isTcpOpen}`)
 })

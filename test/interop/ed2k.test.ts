@@ -4,15 +4,9 @@
  * seeder and a server of twenty lines. A seeding one needs nothing but loopback.
  */
 import assert from 'node:assert/strict'
-import { execFile, spawn, spawnSync } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { describe, type TestContext, test } from 'node:test'
-import { promisify } from 'node:util'
+import { describe, test } from 'node:test'
 import { equalBytes } from '../../src/base/bytes.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
@@ -24,95 +18,31 @@ import { md4 } from '../../src/transfer/hashing/md4.ts'
 import { planEd2k } from '../../src/transfer/plan-ed2k.node.ts'
 import type { Source } from '../../src/transfer/protocol.ts'
 import { eventually, MemoryDelivery, seededBytes, shareIndex, TestGate, within } from '../kits/transfer-doubles.ts'
-import { Amuled, buildShim, freePorts, inNamespace } from './amuled.ts'
+import { Amuled, buildShim, freePorts } from './amuled.ts'
 import { ed2kOf } from './ed2k-digest.ts'
+import { Helper, hasAll, LONG_MS, namespaces, OURS, THEIRS, tempFolder } from './ed2k-lab.ts'
 
-const run = promisify(execFile)
 const MIB = 2 ** 20
-const LONG_MS = 60_000
-
-const NEEDED = [
-  ['amuled', 'amule-daemon'],
-  ['amulecmd', 'amule-utils'],
-  ['gcc', 'gcc'],
-  ['ip', 'iproute2']
-] as const
-
-function canMakeNamespaces(): boolean {
-  const name = `kith${randomBytes(3).toString('hex')}t`
-  return spawnSync('ip', ['netns', 'add', name]).status === 0 && spawnSync('ip', ['netns', 'del', name]).status === 0
-}
-
-/** False (after saying so) when something is missing; with KITH_REQUIRE_INTEROP=1 that is a failure. */
-function hasAll(t: TestContext, withNamespaces: boolean): boolean {
-  const missing = NEEDED.find(([program]) => spawnSync('which', [program]).status !== 0)
-  const why = missing
-    ? `${missing[0]} is missing: install Debian package ${missing[1]}`
-    : withNamespaces && !canMakeNamespaces()
-      ? 'network namespaces cannot be made here: run as root'
-      : undefined
-  if (why === undefined) return true
-  assert.notEqual(process.env['KITH_REQUIRE_INTEROP'], '1', why)
-  t.skip(why)
-  return false
-}
-
-async function tempFolder(stack: AsyncDisposableStack): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'kith-ed2k-'))
-  stack.defer(() => rm(folder, { recursive: true, force: true }))
-  return folder
-}
-
-/** Two namespaces joined by a cable: .1 and .2 of 203.0.113.0/24. */
-async function namespaces(stack: AsyncDisposableStack): Promise<readonly [string, string]> {
-  const id = randomBytes(3).toString('hex')
-  const names = [`kith${id}a`, `kith${id}b`] as const
-  for (const name of names) {
-    await run('ip', ['netns', 'add', name])
-    stack.defer(async () => {
-      await run('ip', ['netns', 'del', name])
-    })
-    await run('ip', ['-n', name, 'link', 'set', 'lo', 'up'])
-  }
-  await run('ip', ['link', 'add', 'e0', 'netns', names[0], 'type', 'veth', 'peer', 'name', 'e0', 'netns', names[1]])
-  for (const [i, name] of names.entries()) {
-    await run('ip', ['-n', name, 'addr', 'add', `203.0.113.${i + 1}/24`, 'dev', 'e0'])
-    await run('ip', ['-n', name, 'link', 'set', 'e0', 'up'])
-  }
-  return names
-}
 
 async function seedTo(mode: 'plain' | 'obfuscated' | 'wrong', size: number): Promise<{ readonly sent: number; readonly ms: number }> {
   await using stack = new AsyncDisposableStack()
   const folder = await tempFolder(stack)
   const [ours, theirs] = await namespaces(stack)
-  const script = join(import.meta.dirname, 'ed2k-seeder.ts')
-  const seederCommand = [process.execPath, script, '203.0.113.1', String(size), mode, join(folder, 'identity.json')]
-  const [command, ...args] = inNamespace(ours, seederCommand)
-  const seeder = spawn(command!, args, { stdio: ['pipe', 'pipe', 'inherit'] })
-  const exited = once(seeder, 'exit')
-  stack.defer(async () => {
-    seeder.stdin.end()
-    await exited
-  })
-  const lines = createInterface({ input: seeder.stdout })[Symbol.asyncIterator]()
-  const said = async (): Promise<Record<string, unknown>> => JSON.parse((await within(LONG_MS, 'the seeder', lines.next())).value ?? '{}')
-  const { link } = await said()
+  const seeder = stack.use(new Helper(ours, 'ed2k-seeder.ts', [OURS, String(size), mode, join(folder, 'identity.json')]))
+  const { link } = await seeder.said<{ link: string }>()
   const ports = { tcp: 4662, udp: 4672, ec: 4712 }
   const settings = { ConnectToED2K: '1' }
-  const options = { folder: join(folder, 'amule'), namespace: theirs, address: '203.0.113.2', ports, settings }
+  const options = { folder: join(folder, 'amule'), namespace: theirs, address: THEIRS, ports, settings }
   const amuled = stack.use(await Amuled.start(options, await buildShim(folder)))
-  await amuled.command('add ed2k://|server|203.0.113.1|4661|/')
-  await amuled.command('connect 203.0.113.1:4661')
+  await amuled.command(`add ed2k://|server|${OURS}|4661|/`)
+  await amuled.command(`connect ${OURS}:4661`)
   await eventually('amuled is connected', async () => /eD2k: Connected/.test(await amuled.command('status')), LONG_MS)
-  await amuled.command(`add ${String(link)}`)
+  await amuled.command(`add ${link}`)
   const path = join(amuled.incoming, 'kith seeds.bin')
   const got = async (): Promise<Uint8Array> => new Uint8Array(await readFile(path).catch(() => Buffer.alloc(0)))
   await eventually('amuled has the file', async () => (await got()).length === size, LONG_MS)
   assert.ok(equalBytes(await got(), seededBytes(size)), 'the file is another one')
-  seeder.stdin.end()
-  const { sent, ms } = await said()
-  return { sent: Number(sent), ms: Number(ms) }
+  return await seeder.end<{ sent: number; ms: number }>()
 }
 
 /** Fetches all parts that one source has into memory, checking each. */

@@ -94,6 +94,10 @@ export class Ed2k implements TransferProtocol {
   get uploads(): { readonly served: number; readonly waiting: number } {
     return { served: this.#hub.slots.served, waiting: this.#hub.slots.waiting }
   }
+  /** Clients that are connected and have proven that they hold their key: user hashes in hex. */
+  get identified(): string[] {
+    return this.#hub.identified
+  }
   /** What servers and Kad found out about us: goes into hellos from now on. */
   setStatus(status: Partial<Ed2kStatus>): void {
     this.#hub.status = { ...this.#hub.status, ...status }

@@ -128,8 +128,12 @@ export const readCrypt = (bits: number): Crypt => ({
 })
 
 /** Unicode always; no comments, no preview, no list of shared files; no reask over UDP. */
+/** Version of the older source exchange. It is not spoken, but by it aMule decides how ids are written in the answers of the newer one. */
+const OLD_EXCHANGE = 3
+
 function optionsOf(a: Abilities): number {
-  const bits = (1 << 28) | ((a.compression ? 1 : 0) << 20) | (a.secIdent << 16) | (a.extendedRequests << 8) | (1 << 2)
+  const exchange = (a.sourceExchange2 ? OLD_EXCHANGE : 0) << 12
+  const bits = exchange | (1 << 28) | ((a.compression ? 1 : 0) << 20) | (a.secIdent << 16) | (a.extendedRequests << 8) | (1 << 2)
   return ((bits | ((a.multiPacket ? 1 : 0) << 1) | ((a.aich ? 1 : 0) << 29)) >>> 0) as number
 }
 

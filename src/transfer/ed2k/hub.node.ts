@@ -101,6 +101,9 @@ export class PeerHub implements AsyncDisposable {
   get userHash(): Uint8Array {
     return this.options.identity.userHash
   }
+  get identified(): string[] {
+    return [...this.#sessions].flatMap(s => (s.identified ? [bytesToHex(s.remote!.userHash)] : []))
+  }
   get crypt(): Crypt {
     const { wantObfuscation, requireObfuscation } = this.options
     return { supported: true, requested: wantObfuscation || requireObfuscation, required: requireObfuscation }

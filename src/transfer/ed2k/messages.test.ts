@@ -64,6 +64,8 @@ test('a hello of amuled', () => {
     'e35c0000004c8a440be7f30ee15914eb88347e5d6f1e010000003612070000000201000105006b69746831030100113c000000030100f940124012030100fb800d0403030100fa12321334030100feb8040000030100ef01000000000000000000'
   )
   assert.equal(decodeHello(answer, true).name, 'kith1')
+  const options = bytesToHex(encodeHello(hello, false)).match(/030100fa(........)/)![1]!
+  assert.equal(hexToBytes(options)[1]! >> 4, 3, 'who says less is sent addresses the wrong way round')
 })
 test('a question about a file, its answer and its hash set, as amuled writes them', () => {
   const question = payloadOf('c525000000a4e2a9531fe3aaeb44b121aecd92f5773000004001000000005803000000004f830400009e')
