@@ -1,6 +1,7 @@
 /**
  * amuled 2.3.3 as a client of our server and as a node of our Kad: it logs in with a high id, finds one file through the server and another one through
- * Kad, and fetches both from our seeder, and a third one from a client of ours that cannot be connected to; then the server names it as a source. It wants public addresses: both live in network namespaces with
+ * Kad, and fetches both from our seeder, and a third one from a client of ours that cannot be connected to; then the server names it as a source. What
+ * our node of Kad published amuled keeps, and gives to another node of ours when the first one is gone. It wants public addresses: both live in network namespaces with
  * addresses for documentation, which it takes for such.
  */
 import assert from 'node:assert/strict'
@@ -34,13 +35,15 @@ test('amuled finds files through our server and through our Kad, and fetches the
   await using stack = new AsyncDisposableStack()
   const folder = await tempFolder(stack)
   const [ours, theirs] = await namespaces(stack)
-  const networks = stack.use(new Helper(ours, 'ed2k-networks.ts', [OURS, String(SIZE), String(THEIR_SIZE)]))
+  const networks = stack.use(new Helper(ours, 'ed2k-networks.ts', [OURS, String(SIZE), THEIRS, String(THEIR_SIZE)]))
   interface Status {
     readonly clients: number
     readonly files: number
     readonly kadNodes: number
     readonly isTcpOpen: boolean
     readonly found: readonly string[]
+    /** Found through amuled's part of Kad. */
+    readonly alone: readonly string[]
   }
   const [{ links, names, kadId }, shim] = await Promise.all([
     networks.said<{ links: string[]; names: string[]; kadId: string }>(),
@@ -80,4 +83,7 @@ test('amuled finds files through our server and through our Kad, and fetches the
   const { clients, kadNodes, isTcpOpen } = await networks.ask<Status>()
   assert.deepEqual([clients, kadNodes], [3, 1])
   t.diagnostic(`amuled has reached our port for Kad: ${isTcpOpen}`)
+  // What our node published amuled keeps, and gives to others when that node is gone.
+  const isKept = async (): Promise<boolean> => (await networks.ask<Status>('alone')).alone.includes(`${OURS}:4662`)
+  await eventually('amuled gives another node what ours published', isKept, LONG_MS)
 })

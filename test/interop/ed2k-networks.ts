@@ -1,7 +1,8 @@
 /**
- * A Kith seeder, the small server and a Kad node, in the network namespace it is started in: `node ed2k-networks.ts ADDRESS BYTES BYTES`. One file
+ * A Kith seeder, the small server and a Kad node, in the network namespace it is started in: `node ed2k-networks.ts ADDRESS BYTES THEIR-ADDRESS BYTES`. One file
  * is known to the server alone, the next one to Kad alone; the third is shared by a client without a port of its own, so by one with a low id. The other program shares one of the second
- * size. Says {links, kadId} when ready. For each line of input it says what it knows by then; ends with its input.
+ * size. Says {links, kadId} when ready. For each line of input it says what it knows by then, and after `alone` our node of Kad ends and another one
+ * asks the other program; ends with its input.
  */
 import { randomBytes } from 'node:crypto'
 import { createInterface } from 'node:readline'
@@ -20,7 +21,7 @@ import { ed2kOf, seededText } from './ed2k-digest.ts'
 
 /** Their file's. */
 const THEIR_SEED = 99
-const [address = '', size = '', theirSize = ''] = process.argv.slice(2)
+const [address = '', size = '', theirAddress = '', theirSize = ''] = process.argv.slice(2)
 const log = createLogger(line => process.stderr.write(`${line}\n`), process.env['KITH_DEBUG'] ? 'debug' : 'silent')
 const base = { clock: systemClock, log }
 /** Addresses for documentation stand for public ones. */
@@ -62,6 +63,21 @@ await eventually('logged in', () => link.isHighId && server.files === 2, 30_000)
 const linkOf = (share: MemoryShare): string => formatEd2kLink({ name: share.name, size: share.content.length, hash: share.ed2k!.hash })
 const all = [byServer, byKad, byLowId]
 console.log(JSON.stringify({ links: all.map(linkOf), names: all.map(s => s.name), kadId: bytesToHex(id) }))
+/** Nodes that keep the record of the second file; from the first question after they do on, our node that published it is gone. */
+let keepers = 0
+let found: string[] | undefined
+/** Another node of ours, which knows the other program alone, looks for that file. */
+async function foundThroughThem(): Promise<string[]> {
+  keepers ||= kad.keepersOf(kadHash)
+  if (keepers === 0 || found) return found ?? []
+  found = []
+  await kad[Symbol.asyncDispose]()
+  const options = { host: address, port: 4673, clientHash: makeEd2kIdentity().userHash, tcpPort: 0, bootstrap: [`${theirAddress}:4672`] }
+  const finder = await openKad(named, options)
+  for await (const peer of finder.find(kadHash, byKad.content.length, AbortSignal.timeout(30_000))) found.push(foundKey(peer))
+  return found
+}
+
 /** Whom the server names for the other program's file: asked anew. */
 const theirs = ed2kOf(seededBytes(Number(theirSize), THEIR_SEED)).hash
 async function sources(): Promise<string[]> {
@@ -70,8 +86,11 @@ async function sources(): Promise<string[]> {
   return found
 }
 createInterface({ input: process.stdin })
-  .on('line', async () => {
+  .on('line', async line => {
     const { clients, files } = server
-    console.log(JSON.stringify({ clients, files, kadNodes: kad.nodes, isTcpOpen: kad.isTcpOpen, found: await sources() }))
+    if (line === 'alone') void foundThroughThem()
+    console.log(
+      JSON.stringify({ clients, files, kadNodes: kad.nodes, isTcpOpen: kad.isTcpOpen, found: await sources(), keepers, alone: found ?? [] })
+    )
   })
   .on('close', () => process.exit(0))

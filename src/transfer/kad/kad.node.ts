@@ -71,6 +71,8 @@ export async function openKad(deps: KadDeps, options: KadOptions): Promise<Kad> 
 interface Publication {
   readonly size: number
   count: number
+  /** Nodes that keep it, and since when. */
+  readonly keepers: Map<string, number>
 }
 const CAN_CRYPT: Crypt = { supported: true, requested: false, required: false }
 
@@ -165,15 +167,20 @@ export class Kad implements Ed2kFinder, AsyncDisposable {
     }, signal)
   }
 
+  /** Nodes that keep what we publish of a file. */
+  keepersOf(hash: Uint8Array): number {
+    return this.#published.get(bytesToHex(hash))?.keepers.size ?? 0
+  }
+
   /** Tells others that we have a file, and again every five hours, until disposed; then it is forgotten by and by. */
   publish(hash: Uint8Array, size: number): AsyncDisposable {
     const { tcpPort } = this.#options
     if (tcpPort === 0) return { [Symbol.asyncDispose]: async () => {} }
     const hex = bytesToHex(hash)
-    const publication = this.#published.get(hex) ?? { size, count: 0 }
+    const publication = this.#published.get(hex) ?? { size, count: 0, keepers: new Map<string, number>() }
     publication.count++
     this.#published.set(hex, publication)
-    const task = this.#node.run(signal => this.#keepPublished(hash, size, signal))
+    const task = this.#node.run(signal => this.#keepPublished(hash, publication, signal))
     let isOver = false
     return {
       [Symbol.asyncDispose]: async () => {
@@ -207,10 +214,8 @@ export class Kad implements Ed2kFinder, AsyncDisposable {
     )
   }
 
-  async #keepPublished(hash: Uint8Array, size: number, signal: AbortSignal): Promise<void> {
+  async #keepPublished(hash: Uint8Array, { size, keepers }: Publication, signal: AbortSignal): Promise<void> {
     const node = this.#node
-    /** Nodes that keep it, and since when. */
-    const keepers = new Map<string, number>()
     for (let failures = 0; !signal.aborted; ) {
       const now = this.#deps.clock.monotonic()
       for (const [key, sinceMs] of keepers) if (now - sinceMs >= REPUBLISH_MS) keepers.delete(key)
