@@ -103,14 +103,22 @@ async function askOne(
     () => {}
   )
   try {
-    await using session = await reach({ hub, checkAddress }, peer, trust, all)
+    await using stack = new AsyncDisposableStack()
+    const session = stack.use(await reach({ hub, checkAddress }, peer, trust, all))
     const reader = new HashSetReader(hash, size)
     session.reader = reader
     const onAbort = (): void => session.wire.close(new KithError('SOURCE_LOST', 'given up'))
     all.addEventListener('abort', onAbort, { once: true })
     if (all.aborted) onAbort()
     reader.ask(session)
-    return await reader.found
+    const set = await reader.found
+    if (isLowId(peer) && !all.aborted) {
+      // aMule that is called again soon after does not connect: it has not seen yet that the first connection ended.
+      all.removeEventListener('abort', onAbort)
+      stack.move()
+      hub.leave(session)
+    }
+    return set
   } finally {
     stop.abort()
     await late

@@ -15,7 +15,7 @@ import { AskerBook } from './asker-book.ts'
 import type { PartStatus } from './file-request.ts'
 import { type Crypt, type Hello, HIGH_ID_FROM } from './hello.ts'
 import type { Ed2kIdentity } from './identity.node.ts'
-import { CARE_MS, HANDSHAKE_MS, KEY_OPERATIONS_BURST, KEY_OPERATIONS_PER_SECOND } from './limits.ts'
+import { CALLBACK_MS, CARE_MS, HANDSHAKE_MS, KEY_OPERATIONS_BURST, KEY_OPERATIONS_PER_SECOND } from './limits.ts'
 import { callBack, isHelloOf, type LowId, type LowIdPeer } from './low-id.node.ts'
 import { PeerWire } from './peer.node.ts'
 import { type Ed2kPeer, peerKey } from './peers.ts'
@@ -171,6 +171,11 @@ export class PeerHub implements AsyncDisposable {
     for (const s of this.#sessions) if (s.isCall && !s.reader && !s.wire.error && tryTake(s)) return { [Symbol.dispose]: () => {} }
     this.#lowHopes.add(tryTake)
     return { [Symbol.dispose]: () => void this.#lowHopes.delete(tryTake) }
+  }
+  /** Leaves a connection that a client made to us to the next one who wants it. It is closed when there is none within 20 s. */
+  leave(session: PeerSession): void {
+    session.reader = undefined
+    this.#track(this.#closeIdle(session))
   }
   /** Has a client connect to us. @throws SOURCE_LOST */
   callBack(peer: LowIdPeer, signal: AbortSignal): Promise<PeerSession> {
@@ -329,6 +334,11 @@ export class PeerHub implements AsyncDisposable {
     }
     this.#waiting.delete(client.who)
     this.slots.leave(client)
+  }
+
+  async #closeIdle(session: PeerSession): Promise<void> {
+    await this.#deps.clock.sleep(CALLBACK_MS, this.#stop.signal).catch(() => {})
+    if (!session.reader && !session.uploader?.wanted) await session[Symbol.asyncDispose]()
   }
 
   #reach({ peer, low, who }: Client): Promise<PeerSession> {

@@ -48,19 +48,24 @@ export interface CallBackDeps {
   awaitLowId(peer: LowId & { readonly userHash?: Uint8Array | undefined }, take: (session: PeerSession) => void): Disposable
 }
 
-/** Has a client connect to us. @throws SOURCE_LOST when it does not within 20 s, or `signal` aborts */
+/** A connection that a client has made to us, or is told to make now. @throws SOURCE_LOST when it does not within 20 s, or `signal` aborts */
 export async function callBack({ clock, awaitLowId }: CallBackDeps, peer: LowIdPeer, signal: AbortSignal): Promise<PeerSession> {
   const arrived = Promise.withResolvers<PeerSession>()
   arrived.promise.catch(() => {})
   const over = new AbortController()
   const fail = (why: string): void => arrived.reject(new KithError('SOURCE_LOST', why))
-  using _ = awaitLowId(peer, arrived.resolve)
+  let isHere = false
+  const take = (session: PeerSession): void => {
+    isHere = true
+    arrived.resolve(session)
+  }
+  using _ = awaitLowId(peer, take)
   const late = clock.sleep(CALLBACK_MS, AbortSignal.any([signal, over.signal])).then(
     () => fail('the client did not connect to us'),
     () => fail('waiting for the client was given up')
   )
   try {
-    if (!peer.call()) fail('the server cannot be asked now')
+    if (!isHere && !peer.call()) fail('the server cannot be asked now')
     return await arrived.promise
   } finally {
     over.abort()

@@ -33,6 +33,8 @@ const size = CONTENT.length
 interface Side {
   readonly ed2k: Ed2k
   readonly networks: Ed2kNetworks
+  /** Whom the server told it to connect to. */
+  readonly calls: readonly Ed2kPeer[]
 }
 /** Joined at the server; without a port for others unless `isOpen`. */
 async function join(stack: AsyncDisposableStack, server: Ed2kServer, shares: MemoryShare[], isOpen: boolean, slots = 64): Promise<Side> {
@@ -40,9 +42,14 @@ async function join(stack: AsyncDisposableStack, server: Ed2kServer, shares: Mem
   const ed2k = stack.use(
     await openEd2k({ ...deps, shares: shareIndex(shares), gate: new TestGate() }, isOpen ? { listen, slots } : { slots })
   )
+  const calls: Ed2kPeer[] = []
+  const connectTo = (peer: Ed2kPeer, trust: 'given' | 'found'): void => {
+    calls.push(peer)
+    void ed2k.connectTo(peer, trust)
+  }
   const networks = stack.use(
     await joinEd2kNetworks(
-      { ...deps, connectTo: (p, trust) => void ed2k.connectTo(p, trust), onStatus: s => ed2k.setStatus(s) },
+      { ...deps, connectTo, onStatus: s => ed2k.setStatus(s) },
       { servers: [`127.0.0.1:${server.port}`], userHash: ed2k.userHash, listenPort: isOpen ? ed2k.port : 0 }
     )
   )
@@ -50,7 +57,7 @@ async function join(stack: AsyncDisposableStack, server: Ed2kServer, shares: Mem
   for (const s of shares) networks.announce({ hash: s.ed2k!.hash, size: s.content.length, name: s.name, complete: true })
   await eventually('logged in', () => networks.servers[0]?.state === 'connected', LONG_MS)
   assert.equal(networks.servers[0]!.id >= HIGH_ID_FROM, isOpen)
-  return { ed2k, networks }
+  return { ed2k, networks, calls }
 }
 function swarm(stack: AsyncDisposableStack, { ed2k, networks }: Side): Source[] {
   const sources: Source[] = []
@@ -66,7 +73,7 @@ async function fetchAll(source: Source): Promise<Uint8Array> {
 test('a file is fetched from a client that cannot be connected to: the server has it connect to us', async () => {
   await using stack = new AsyncDisposableStack()
   const server = stack.use(await serveEd2k(deps, { host: '127.0.0.1', port: 0 }))
-  await join(stack, server, [SHARE], false)
+  const { calls } = await join(stack, server, [SHARE], false)
   await eventually('offered', () => server.files === 1)
   const high = await join(stack, server, [], true)
   const { finders } = high.networks
@@ -75,6 +82,7 @@ test('a file is fetched from a client that cannot be connected to: the server ha
   const sources = swarm(stack, high)
   await eventually('a source', () => sources[0]?.has(1) === true, LONG_MS)
   assert.match(sources[0]!.key, /^ed2k low id 1 of \d+:\d+$/)
+  assert.equal(calls.length, 1, 'over the connection that brought the part hashes: aMule would not connect again so soon')
   assert.ok(equalBytes(await fetchAll(sources[0]!), CONTENT))
 })
 test('who waits in our queue and cannot be connected to may hang up: the server calls it when its turn comes', async () => {
