@@ -294,6 +294,7 @@ async function openEd2kParts({ log, gate, sharesOf }: NetworkDeps, config: Confi
   }
   const networks = stack.use(await joinEd2kNetworks(joinDeps, { servers, kad, userHash: protocol.userHash, listenPort: port }))
   protocol.setCaller(low => networks.callLowId(low))
+  protocol.setReached(host => networks.reachedBy(host))
   const owned = stack.move()
   return { port, protocol, networks, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

@@ -108,6 +108,11 @@ export class Ed2k implements TransferProtocol {
     this.#hub.callLowId = callLowId
   }
 
+  /** Calls back when a client, at this address, says over TCP that it reached our port: what Kad wants to know. */
+  setReached(onReached: (host: string) => void): void {
+    this.#hub.onReached = onReached
+  }
+
   /**
    * Connects to one seeder. `endpoint.extra` is the eDonkey hash. Resolves when the client serves us, or put us in its queue, or after
    * two seconds as it is.

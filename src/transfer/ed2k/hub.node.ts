@@ -68,6 +68,8 @@ interface Client extends SlotClient {
 export class PeerHub implements AsyncDisposable {
   /** Has a server tell a client with a low id to connect to us; false: it cannot be asked. */
   callLowId: (low: LowId) => boolean = () => false
+  /** A client at this address says that it reached our port: Kad may have asked it to try. */
+  onReached: (host: string) => void = () => {}
   /** Set by the listener. */
   listenPort: number = 0
   status: Ed2kStatus = { id: 0, serverIp: 0, serverPort: 0, udpPort: 0, kadPort: 0, kadVersion: 0 }
@@ -215,6 +217,7 @@ export class PeerHub implements AsyncDisposable {
         helloOf: nonce => this.#helloOf(nonce),
         mayCompute: () => this.#keyTokens.tryTake(),
         greeted: s => this.#greeted(s),
+        reached: host => this.onReached(host),
         learned: (hash, peers) => {
           for (const take of this.#learners.get(bytesToHex(hash)) ?? []) take(peers)
         }

@@ -38,6 +38,8 @@ export const emule = {
   multiPacketAnswer: 0x93,
   publicIpRequest: 0x97,
   publicIp: 0x98,
+  /** "Your port can be reached": for Kad. */
+  portReached: 0xa8,
   recoveryRequest: 0x9b,
   recovery: 0x9c,
   aichRoot: 0x9d,

@@ -35,6 +35,8 @@ export interface Ed2kNetworks extends AsyncDisposable {
   readonly kad: Kad | undefined
   /** Has a server tell one of its clients that cannot be connected to, to connect to us. @returns false when that server is not ours */
   callLowId(low: LowId): boolean
+  /** A client at this address says over TCP that it reached our port. */
+  reachedBy(host: string): void
   /** Tells the networks that we have a file, until disposed; a server forgets it only when we leave. */
   announce(file: OfferedFile): AsyncDisposable
 }
@@ -101,6 +103,10 @@ class Networks implements Ed2kNetworks {
   callLowId({ lowId, serverIp, serverPort }: LowId): boolean {
     const link = this.#links.find(l => l.status.serverIp === serverIp && l.status.serverPort === serverPort)
     return link?.callLowId(lowId) === true
+  }
+
+  reachedBy(host: string): void {
+    this.kad?.reachedBy(host)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -62,6 +62,8 @@ export interface SessionDeps {
   mayCompute(): boolean
   /** The other side has said hello. @returns what serves it */
   greeted(session: PeerSession): Uploader
+  /** A client says that it reached our port. */
+  reached(host: string): void
   /** Sources of a file that a client named. */
   learned(hash: Uint8Array, peers: readonly Ed2kPeer[]): void
 }
@@ -332,6 +334,9 @@ export class PeerSession implements PeerHandler, AsyncDisposable {
         break
       case emule.signature:
         this.#secIdent?.onSignature(payload)
+        break
+      case emule.portReached:
+        this.#deps.reached(this.host)
         break
       case emule.kith:
         this.#onKith(payload)

@@ -104,6 +104,7 @@ export class KadNode implements AsyncDisposable {
     this.#proven = new ProvenAddresses(clock)
     this.reachability = new Reachability({
       clock,
+      log: deps.log,
       scope: this.scope,
       port: () => this.port,
       prove: from => this.#prove(from),

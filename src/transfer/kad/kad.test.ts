@@ -3,17 +3,20 @@ import { randomBytes } from 'node:crypto'
 import { createSocket, type Socket } from 'node:dgram'
 import test from 'node:test'
 import { deflateSync } from 'node:zlib'
+import { TestClient } from '../../../test/kits/ed2k-client.ts'
 import { eventually, within } from '../../../test/kits/transfer-doubles.ts'
 import { equalBytes } from '../../base/bytes.ts'
 import { systemClock } from '../../base/clock.ts'
 import { codeOf } from '../../base/errors.ts'
 import { silentLogger } from '../../base/log.ts'
 import type { AddressClass } from '../address-filter.ts'
+import { openEd2k } from '../ed2k/ed2k.node.ts'
 import { asUserHash } from '../ed2k/hello.ts'
 import { PeerHub } from '../ed2k/hub.node.ts'
 import { makeEd2kIdentity } from '../ed2k/identity.node.ts'
 import { openListener } from '../ed2k/listener.node.ts'
 import type { Ed2kPeer } from '../ed2k/peers.ts'
+import { openEd2kNetworks } from '../ed2k/server-networks.node.ts'
 import type { Tag } from '../ed2k/tags.ts'
 import { type Kad, type KadDeps, type KadOptions, openKad } from './kad.node.ts'
 import { FINDS_PER_MINUTE, MAX_ANSWERED_SOURCES, SEARCHES_PER_MINUTE } from './limits.ts'
@@ -160,6 +163,23 @@ test('who cannot be reached publishes nothing', async () => {
   await using _other = await open('127.0.0.5', closed) // growth is a reason to try again
   raw.say({ kind: 'search', target: hash, from: 0, size: 0 })
   await raw.next('results')
+})
+
+test('a client that was asked to try our port tells us so over TCP, too', async () => {
+  await using stack = new AsyncDisposableStack()
+  const none = { byFileId: () => undefined, byInfoHash: () => undefined }
+  const gate = { admit: async () => 'no', customerOf: () => undefined, sent: () => {} }
+  const ed2k = stack.use(await openEd2k({ ...deps, shares: none, gate }, { listen: { host: '127.0.0.1', port: 0 } }))
+  const raw = stack.use(await RawNode.open())
+  raw.behave()
+  const kad = { host: '127.0.0.1', port: 0, bootstrap: [`127.0.0.1:${raw.port}`] }
+  const networks = stack.use(await openEd2kNetworks(deps, { servers: [], kad, userHash: ed2k.userHash, listenPort: ed2k.port }))
+  ed2k.setReached(host => networks.reachedBy(host))
+  await using client = await TestClient.dial(ed2k.port)
+  const { tcpPort } = await raw.next('check')
+  assert.deepEqual([tcpPort, networks.kad?.isTcpOpen], [ed2k.port, false])
+  client.send(0xc5, 0xa8)
+  await eventually('it is open', () => networks.kad?.isTcpOpen === true)
 })
 
 test('a client that can be reached is told so over TCP and UDP; by nodes that it asked', async () => {

@@ -4,18 +4,18 @@
  */
 import { randomBytes } from '#crypto'
 import type { Clock } from '../../base/clock.ts'
+import type { Logger } from '../../base/log.ts'
 import { asUserHash, readCrypt } from '../ed2k/hello.ts'
+import { emule } from '../ed2k/opcodes.ts'
 import { probeClient } from '../ed2k/server-probe.node.ts'
 import type { NamedScope } from '../ed2k/server-scope.ts'
 import type { Address } from './kad-socket.node.ts'
 import { CHECKERS, MAX_PROBES } from './limits.ts'
 import type { KadMessage } from './messages.ts'
 
-/** Packet C5 A8 over TCP: "your port can be reached". */
-const REACHED_OPCODE = 0xa8
-
 export interface ReachabilityDeps {
   readonly clock: Clock
+  readonly log: Logger
   readonly scope: NamedScope
   /** UDP port of our node. */
   readonly port: () => number
@@ -49,7 +49,9 @@ export class Reachability {
 
   /** A node, or a client over TCP, says that it reached us. Counts when it was asked. */
   reached(host: string): void {
-    this.#open ||= this.#asked.has(host)
+    if (this.#open || !this.#asked.has(host)) return
+    this.#open = true
+    this.#deps.log.info('clients can connect to our port')
   }
 
   /** Tries the port of who asks, and tells it when that worked. */
@@ -60,7 +62,7 @@ export class Reachability {
     try {
       if (!(await prove(from))) return
       const target = { host: from.host, port: tcpPort, userHash: client, crypt: readCrypt(crypt) }
-      const isReached = await probeClient(target, { clock, ownHash: this.#probeHash, ownPort: port(), thenSay: REACHED_OPCODE }, signal)
+      const isReached = await probeClient(target, { clock, ownHash: this.#probeHash, ownPort: port(), thenSay: emule.portReached }, signal)
       if (isReached) say({ kind: 'reached' }, from)
     } finally {
       this.#probes--
