@@ -1,7 +1,7 @@
 /**
  * Kith nodes and a server, in the network namespace it is started in: `node ed2k-exchange.ts ADDRESS THEIR-ADDRESS`. The first node has only the
  * first part of a file, the second one all of it; the link names the first one. Nobody but the first one is told of the second one. Says {link, keys} when ready. Then, for a line
- * `ask`, a third node asks the other program, and it alone, for the file, and says whom it was named and who has identified himself to us; until `go` the second one holds back the last bytes.
+ * `ask`, a third node, which has the first part and says so, asks the other program, and it alone, for the file, and says whom it was named and who has identified himself to us; until `go` the second one holds back the last bytes.
  */
 import { createInterface } from 'node:readline'
 import { bytesToHex } from '../../src/base/bytes.ts'
@@ -55,7 +55,7 @@ let third: string[] | undefined
 createInterface({ input: process.stdin })
   .on('line', async line => {
     if (line === 'go') go.resolve()
-    if (line === 'ask') third ??= ask(await open(2, []), theirs, 4662)
+    if (line === 'ask') third ??= ask(await open(2, [new MemoryShare(content, { name, ed2k: digest, chunks: firstPart })]), theirs, 4662)
     console.log(JSON.stringify({ sent: gate.sentBytes, found: third ?? [], identified: [first.identified, second.identified] }))
   })
   .on('close', () => process.exit(0))

@@ -1,4 +1,4 @@
-/** Who asked for which file lately: what source exchange tells others. Bounded; the oldest are forgotten. */
+/** Who asked for which file lately, or was found to have it: what source exchange tells others. Bounded; the oldest are forgotten. */
 import { bytesToHex } from '../../base/bytes.ts'
 import { MAX_KNOWN_ASKERS, MAX_KNOWN_FILES } from './limits.ts'
 import { type Ed2kPeer, peerKey } from './peers.ts'

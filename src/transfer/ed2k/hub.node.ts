@@ -189,6 +189,10 @@ export class PeerHub implements AsyncDisposable {
     const share = this.#deps.shares.byEd2k?.(bytesToHex(hash))
     return share?.pricePerMb === 0n && share.grid.size === size ? statusOfShare(share) : undefined
   }
+  /** A client has this file: who asks us for sources hears of it. */
+  hasFile(hash: Uint8Array, peer: Ed2kPeer): void {
+    this.#askers.add(hash, peer)
+  }
   /** Sources of this file that other clients name are handed to `take`, until disposed. */
   onSources(hash: Uint8Array, take: (peers: readonly Ed2kPeer[]) => void): Disposable {
     return register(this.#learners, bytesToHex(hash), take)

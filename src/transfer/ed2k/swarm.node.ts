@@ -181,6 +181,8 @@ export class Swarm implements AsyncDisposable {
     this.#sources.add(source)
     source.attach(session)
     await source.ready
+    const { userHash, abilities } = session.remote!
+    if (!source.ended && !isLowId(peer)) hub.hasFile(this.#hash, { host, port: peer.port, userHash, crypt: abilities.crypt })
     onSource(source)
     return source
   }

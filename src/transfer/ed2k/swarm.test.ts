@@ -127,3 +127,24 @@ test('recovery data names the wrong blocks of a part, and is not believed when i
       assert.equal(rightBlocks(DIGEST.aich, CONTENT.length, part, no), undefined)
   }
 })
+test('who fetches a file names those that it fetches it from', async () => {
+  await using seeder = await open([new MemoryShare(CONTENT, { ed2k: DIGEST })], { listen })
+  await using half = await open([new MemoryShare(CONTENT, { ed2k: DIGEST, chunks: [0] })], { listen })
+  await using asker = await open([])
+  const swarmOf = (ed2k: Ed2k, port: number, sources: Source[]) =>
+    ed2k.openSwarm({
+      hash: DIGEST.hash,
+      size: CONTENT.length,
+      chunkBytes: PART_BYTES,
+      peers: [{ host: '127.0.0.1', port }],
+      onSource: source => void sources.push(source)
+    })
+  const its: Source[] = []
+  await using _its = swarmOf(half, seeder.port, its)
+  await eventually('its source', () => its.length === 1, LONG_MS)
+  const ours: Source[] = []
+  await using _ours = swarmOf(asker, half.port, ours)
+  const keys = (): string[] => ours.map(s => s.key).sort()
+  await eventually('both', () => ours.length === 2, LONG_MS)
+  assert.deepEqual(keys(), [seeder.port, half.port].map(port => `ed2k 127.0.0.1:${port}`).sort())
+})
