@@ -20,6 +20,7 @@ import { encodePacket, protocols } from './packet.ts'
 import { type ByteRange, encodeCompressed, needs64, partHeadBytes, writePartHead } from './parts.ts'
 import type { PeerWire } from './peer.node.ts'
 import { type Ed2kPeer, encodeSources } from './peers.ts'
+import { hasRange, type Piece, piecesOf, same } from './pieces.ts'
 import { encodeRecoveryAnswer, type RecoveryRequest } from './recovery.ts'
 import type { RecoveryDesk } from './recovery-desk.ts'
 import { Repeats } from './repeats.ts'
@@ -408,30 +409,3 @@ export class Uploader implements AsyncDisposable {
     this.#onBuffer?.()
   }
 }
-
-interface Piece extends ByteRange {
-  readonly chunk: number
-}
-
-const hasRange = (share: Share, { start, end }: ByteRange): boolean => {
-  const { chunkBytes } = share.grid
-  for (let c = Math.floor(start / chunkBytes); c * chunkBytes < end; c++) if (!share.has(c)) return false
-  return true
-}
-
-/** A range cut at the borders of chunks, and into what fits a buffer. */
-function piecesOf({ start, end }: ByteRange, chunkBytes: number): Piece[] {
-  const pieces: Piece[] = []
-  for (let at = start; at < end; ) {
-    const chunk = Math.floor(at / chunkBytes)
-    const stop = Math.min(end, (chunk + 1) * chunkBytes, at + SEND_BYTES)
-    pieces.push({ chunk, start: at, end: stop })
-    at = stop
-  }
-  return pieces
-}
-
-const same =
-  (a: ByteRange) =>
-  (b: ByteRange): boolean =>
-    a.start === b.start && a.end === b.end
