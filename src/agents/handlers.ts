@@ -54,8 +54,8 @@ export interface HandlersDeps {
   readonly newId: () => string
   /** Errors that name a message of a task go there; skills come from there. */
   readonly tasks?: Pick<Tasks, 'refusedBy' | 'skills' | 'retryNow'>
-  /** What this node says about itself. */
-  readonly capabilities: () => Pick<Capabilities, 'protocolVersion' | 'supportedMsgTypes' | 'cryptoFeatures' | 'endpoints'>
+  /** What this node says about itself to whoever asks. */
+  readonly capabilities: (from: EntityId) => Pick<Capabilities, 'protocolVersion' | 'supportedMsgTypes' | 'cryptoFeatures' | 'endpoints'>
   readonly status: () => StatusReport
   /** What this node knows about others, for whoever asks. */
   readonly discover: (question: DiscoveryQuestion, from: EntityId) => Promise<readonly DiscoveredPeer[]>
@@ -195,7 +195,7 @@ class PresenceHandlers implements Presence {
   async #onCapabilityQuery({ id, from }: IncomingMessage): Promise<void> {
     const { tasks, messenger, capabilities } = this.#deps
     const skills = (tasks?.skills() ?? []).map(({ name, description }) => ({ name, description }))
-    const body = capabilitiesBody({ ...capabilities(), replyTo: id, entityId: messenger.self, skills })
+    const body = capabilitiesBody({ ...capabilities(from), replyTo: id, entityId: messenger.self, skills })
     await this.#answer(from, 'capability_response', body)
   }
   async #onCapabilities({ from, body }: IncomingMessage): Promise<void> {

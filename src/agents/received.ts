@@ -3,7 +3,7 @@
  * result is on disk before it is told. One idempotency key of one giver is one task: a second delegation hears of the first's result.
  */
 
-import { codeOf, hasCode, KithError, textOf } from '../base/errors.ts'
+import { hasCode, KithError, textOf, toldMessageOf } from '../base/errors.ts'
 import type { EntityId, IncomingMessage } from '../messaging/types.ts'
 import type { JsonObject } from '../wire/strict-json.ts'
 import { Admission } from './admission.ts'
@@ -264,10 +264,13 @@ export class ReceivedTasks {
     } catch (error) {
       if (signal.aborted) return undefined
       // What is not a KithError is a mistake of the skill: its text may tell more about this machine than the giver should know.
-      const isTold = error instanceof KithError
-      if (!isTold) this.#deps.log.warn('a skill failed', { skill: row.skill, error })
-      const message = isTold ? printable(error.message).slice(-MAX_ERROR_CHARS) : 'the skill failed'
-      return { state: 'FAILED', outcome: { error: { code: isTold ? codeOf(error) : 'TASK_FAILED', message } } }
+      if (!(error instanceof KithError)) {
+        this.#deps.log.warn('a skill failed', { skill: row.skill, error })
+        return { state: 'FAILED', outcome: { error: { code: 'TASK_FAILED', message: 'the skill failed' } } }
+      }
+      // What a program complained of is for the giver, as it is; other errors may name files of ours.
+      const told = error.code === 'PROGRAM_FAILED' ? error.message : toldMessageOf(error)
+      return { state: 'FAILED', outcome: { error: { code: error.code, message: printable(told).slice(-MAX_ERROR_CHARS) } } }
     }
   }
 

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { FakeClock } from '../../test/kits/fake-clock.ts'
 import * as bytes from './bytes.ts'
 import { type Codec, decode, encode, Reader, Writer } from './codec.ts'
-import { codeOf, hasCode, KithError, textOf } from './errors.ts'
+import { codeOf, hasCode, KithError, textOf, toldTextOf } from './errors.ts'
 import { Emitter } from './events.ts'
 import { createLogger } from './log.ts'
 import { TokenBucket } from './token-bucket.ts'
@@ -153,6 +153,15 @@ test('errors are told apart by code, and their text cannot move a cursor', () =>
   assert.ok(hasCode(e, 'X_Y') && !hasCode(new Error('X_Y'), 'X_Y'))
   assert.deepEqual([codeOf(e), codeOf(Object.assign(new Error(), { code: 'ENOENT' })), codeOf('text')], ['X_Y', 'ENOENT', 'INTERNAL'])
   assert.equal(textOf(e), 'bad �[31m�name')
+})
+
+test('others are told what went wrong, and nothing of our folders', () => {
+  const told = (text: string): string => toldTextOf(new KithError('X_Y', text))
+  for (const text of ['the skill is not served', 'an answer of http://host/a/b is needed', 'type and/or id', '1/2/3'])
+    assert.equal(told(text), text)
+  const paths = ['/home/ann/.local/share/kith/messages.db', "'/srv/x/y z'", 'C:\\Users\\ann\\x', '\\\\nas\\ann', '(/tmp/kith-1/f)']
+  for (const path of paths)
+    for (const text of [path, `cannot write ${path}`, `${path} is damaged`]) assert.doesNotMatch(told(text), /[\\/]|\bann\b/, text)
 })
 
 test('listeners that are taken off, or whose signal is over, leave nothing behind', () => {

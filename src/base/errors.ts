@@ -39,6 +39,16 @@ export function textOf(error: unknown): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '�').slice(0, 500)
 }
 
+/** A path from the root, as errors of files and stores name one. */
+const OWN_PATH = /(?:^|[\s"'(])(?:\/[^\s/]+\/|[A-Za-z]:\\|\\\\)/
+
+/** The message of an error of ours as others may read it: nothing of the folders of this machine, whose names tell who uses it. */
+export const toldMessageOf = ({ message }: KithError): string =>
+  OWN_PATH.test(message) ? 'this node cannot do that at the moment' : message
+
+/** The same as one line, as `textOf`. */
+export const toldTextOf = (error: KithError): string => textOf(toldMessageOf(error))
+
 /** What the user can do about any thrown value, in one sentence; undefined when nobody knows. */
 export const hintOf = (error: unknown): string | undefined => (error instanceof KithError ? error.hint : FOREIGN_HINTS[codeOf(error)])
 

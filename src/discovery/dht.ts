@@ -29,7 +29,7 @@ export async function dhtService(
   deps: { readonly gate: ScopeGate },
   options: DhtServiceOptions = {}
 ): Promise<(components: KadDHTComponents) => Dht> {
-  const { kadDHT } = await import('@libp2p/kad-dht')
+  const [{ kadDHT }, { tellWithin }] = await Promise.all([import('@libp2p/kad-dht'), import('./dht-told.ts')])
   const factory = kadDHT({
     protocol: options.protocol ?? KAD_PROTOCOL,
     clientMode: options.clientMode ?? false,
@@ -56,6 +56,7 @@ export async function dhtService(
   return components => {
     const dht = factory(components) as Dht
     liftProviderLimit(dht)
+    tellWithin(dht, components)
     guardTable(dht.routingTable as unknown as Parameters<typeof guardTable>[0], (peer: PeerId) => addressOf(components, peer))
     return dht
   }

@@ -6,6 +6,7 @@ import type { Identify, identify } from '@libp2p/identify'
 import type { KadDHTComponents } from '@libp2p/kad-dht'
 import type { Ping, ping } from '@libp2p/ping'
 import type { ScopeGate } from '../net/scope-gate.ts'
+import { identifyWithin } from '../net/told-identify.ts'
 import { type Dht, dhtService } from './dht.ts'
 
 export const PUBLIC_KAD_PROTOCOL = '/ipfs/kad/1.0.0'
@@ -39,7 +40,7 @@ export async function publicDhtServices(deps: { readonly gate: ScopeGate }): Pro
   const pinging = ping({ protocolPrefix: 'ipfs' })
   let publicPing: Ping | undefined
   return {
-    publicIdentify: identify({ protocolPrefix: 'ipfs' }),
+    publicIdentify: identifyWithin(identify({ protocolPrefix: 'ipfs' })),
     publicPing: components => {
       publicPing = pinging(components)
       return publicPing

@@ -39,6 +39,7 @@ import { RefusedPeers } from './refused-peers.ts'
 import { RelayServer, type RelayServerOptions } from './relay-server.ts'
 import { Relays } from './relays.ts'
 import type { ScopeGate } from './scope-gate.ts'
+import { identifyWithin } from './told-identify.ts'
 import { limitWebSockets } from './websocket-limits.ts'
 
 export interface HostDeps {
@@ -135,7 +136,7 @@ async function createLibp2p<S extends HostServices>(
   const places = new InboundPlaces({ connections: () => created?.getConnections() ?? [], maxConnections })
   const relayServer = options.relayServer && new RelayServer(options.relayServer)
   const services = {
-    identify: identify({ protocolPrefix: 'kith' }),
+    identify: identifyWithin(identify({ protocolPrefix: 'kith' })),
     ping: ping({ protocolPrefix: 'kith' }),
     reachability: await reachability.service(),
     ...(relayServer ? { relayServer: await relayServer.service() } : {}),

@@ -19,6 +19,7 @@ import {
   RELAY_CIRCUIT_MS,
   RELAY_RESERVATION_MS
 } from './limits.ts'
+import { componentsToldTo } from './told-addresses.ts'
 
 export interface RelayServerOptions {
   /** Peers that may hold a slot. */
@@ -39,6 +40,7 @@ export const relayServerDefaults: Required<RelayServerOptions> = {
 
 /** What is used of the library's service. */
 interface ServerInside extends CircuitRelayService {
+  readonly components: CircuitRelayServerComponents
   onHop(stream: Stream, connection: Connection): Promise<void>
   stopHop(...args: readonly unknown[]): Promise<Stream | undefined>
 }
@@ -101,10 +103,11 @@ export class RelayServer {
 
   #guard(service: ServerInside): void {
     const { onHop } = Object.getPrototypeOf(service) as ServerInside
-    if (!onHop || !service.stopHop) throw new Error('the relay service has changed: its memory cannot be bounded')
+    if (!onHop || !service.stopHop || !service.components) throw new Error('the relay service has changed: its memory cannot be bounded')
     service.onHop = (stream, connection) => {
-      // The service as this request sees it: with a `stopHop` that knows the stream it will be joined with.
+      // The service as this request sees it: with a `stopHop` that knows the stream it will be joined with, and addresses that may be told.
       const view = Object.create(service, {
+        components: { value: componentsToldTo(service.components, connection) },
         stopHop: {
           value: async (...args: readonly unknown[]) => {
             const other = await service.stopHop(...args)

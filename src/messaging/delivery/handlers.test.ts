@@ -40,3 +40,32 @@ test('what a full disk kept from being marked as done is marked with the next me
   assert.deepEqual(done.toSorted(), [1, 2, 3])
   assert.equal(acted, 3)
 })
+
+test('the sender of what failed hears the code, and nothing of our folders', async () => {
+  const told: string[] = []
+  const store = { commit: async (work: () => unknown) => work(), setDone: () => {}, undone: () => [] }
+  const handlers = new Handlers({
+    ...{ log: silentLogger, store: store as unknown as MessageStore, failpoint: () => {} },
+    answerError: (_row, code, text) => {
+      told.push(`${code}: ${text}`)
+      return () => {}
+    }
+  })
+  const errors = [
+    new KithError('STORE_READ_ONLY', 'cannot write /home/ann/tasks.db'),
+    new KithError('NO_SKILL', 'not served'),
+    new Error('/x/y')
+  ]
+  handlers.set('task_delegate', async ({ id }) => {
+    throw errors[Number(id)]
+  })
+  await new Promise(resolve => setImmediate(resolve))
+  for (const i of errors.keys()) handlers.offer({ ...row(i), type: 'task_delegate' })
+  await eventually('all were answered', () => told.length === errors.length)
+  await handlers.close()
+  assert.deepEqual(told, [
+    'STORE_READ_ONLY: this node cannot do that at the moment',
+    'NO_SKILL: not served',
+    'INTERNAL: the message could not be handled'
+  ])
+})

@@ -3,7 +3,7 @@
  * between it is offered again. Handlers of one type begin in the order in which messages came, several at once; what does not fit in memory
  * is read again from disk.
  */
-import { codeOf, KithError, textOf } from '../../base/errors.ts'
+import { codeOf, KithError, toldTextOf } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import type { MessageType } from '../../wire/message-types.ts'
 import type { Failpoint } from '../failpoints.ts'
@@ -174,6 +174,6 @@ export class Handlers {
 /** What the sender may know: our own errors say something to it, others tell about this program. */
 function failureOf(cause: unknown): Failure {
   return cause instanceof KithError
-    ? { code: cause.code, text: textOf(cause) }
+    ? { code: cause.code, text: toldTextOf(cause) }
     : { code: 'INTERNAL', text: 'the message could not be handled' }
 }

@@ -1,6 +1,6 @@
 /** Answers of the message server: JSON of known shape, refusals as spec 001's origin words them ({detail}) with a code. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { codeOf, KithError, textOf } from '../../base/errors.ts'
+import { codeOf, KithError, toldTextOf } from '../../base/errors.ts'
 import { HTTP_LINGER_MS, MAX_REASON_CHARS } from '../limits.ts'
 
 const HEADERS = {
@@ -43,7 +43,7 @@ export function refuse(request: IncomingMessage, response: ServerResponse, error
   if (status === 401) response.setHeader('WWW-Authenticate', 'Bearer, Kith')
   if (status === 429 || status === 503) response.setHeader('Retry-After', '1')
   if (status === 405) response.setHeader('Allow', request.url === '/message' ? 'POST' : 'GET')
-  const detail = known ? textOf(error).slice(0, MAX_REASON_CHARS) : 'the request could not be handled'
+  const detail = known ? toldTextOf(error).slice(0, MAX_REASON_CHARS) : 'the request could not be handled'
   if (!request.complete || CLOSING.has(status)) closeAfter(request, response)
   const told = JSON.stringify({ detail, error_code: code })
   answer(response, status, reply.length === 0 ? told : `${told.slice(0, -1)},"reply":${replyText(reply)}}`)

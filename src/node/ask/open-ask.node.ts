@@ -38,6 +38,7 @@ import type { AskDeps, AskParts } from './ask-parts.node.ts'
 import { answerDiscovery } from './discovery-answers.ts'
 import { openMessageServer } from './message-server.node.ts'
 import { openTaskDesk } from './open-tasks.node.ts'
+import { ownEndpoints } from './own-endpoints.ts'
 import { recordTeller } from './own-record.ts'
 import { PeerDirectory } from './peer-directory.node.ts'
 import { forASecond, isChosen, legacyPeers, refuseBanned } from './peer-standing.ts'
@@ -240,11 +241,11 @@ function openPresence(
     clock: systemClock,
     log: log.child('presence'),
     newId: newUuid,
-    capabilities: () => ({
+    capabilities: from => ({
       protocolVersion: PROTOCOL_VERSION,
       supportedMsgTypes: Object.keys(MESSAGE_TYPES),
       cryptoFeatures: ['ed25519', 'x25519', 'aes-256-gcm', 'hkdf-sha256', 'hpke'],
-      endpoints: host.addresses()
+      endpoints: ownEndpoints({ host, book }, from)
     }),
     status: () => {
       const skills = tasks.skills()
