@@ -17,7 +17,7 @@ import type { OwedMessage, TaskRow } from './store.ts'
 export type Compose = (owed: OwedMessage, row: TaskRow) => Promise<{ readonly body: JsonObject; readonly priority?: Priority } | undefined>
 
 /** These pass when there is room again; with others a message would never be taken. */
-const LATER: ReadonlySet<string> = new Set(['QUEUE_FULL', 'DISK_FULL', 'STORE_READ_ONLY'])
+const LATER: ReadonlySet<string> = new Set(['QUEUE_FULL', 'DISK_FULL', 'DISK_FAILED', 'STORE_READ_ONLY'])
 
 /** Messages are crossed out together: so many, or after so long. */
 const SETTLE_AT_ONCE = 64

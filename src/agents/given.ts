@@ -20,7 +20,14 @@ import type { TaskError } from './types.ts'
 /** These say that the worker could not, not that the task cannot be done. */
 const BUSY: ReadonlySet<string> = new Set(['QUEUE_FULL', 'RATE_LIMITED'])
 /** So do these; but that worker is not asked again. */
-const TRY_NEXT: ReadonlySet<string> = new Set(['INTERRUPTED', 'FILE_UNAVAILABLE', 'CANCELLED', 'PROGRAM_MISSING', 'DISK_FULL'])
+const TRY_NEXT: ReadonlySet<string> = new Set([
+  'INTERRUPTED',
+  'FILE_UNAVAILABLE',
+  'CANCELLED',
+  'PROGRAM_MISSING',
+  'DISK_FULL',
+  'DISK_FAILED'
+])
 /** A task_cancel is kept for a worker that is away for so long after the deadline. */
 const CANCEL_KEPT_MS = 24 * 60 * 60 * 1000
 

@@ -88,7 +88,7 @@ export interface TaskQuery {
 export interface TaskStore extends AsyncDisposable {
   /** Runs `work` in one transaction, now; it survives the end of the process when this returns. @throws DISK_FULL, STORE_*, or what `work` throws */
   write<T>(work: () => T): T
-  /** Resolves when all that was written so far survives a power cut. @throws DISK_FULL, STORE_READ_ONLY */
+  /** Resolves when all that was written so far survives a power cut. @throws DISK_FULL, DISK_FAILED */
   durable(): Promise<void>
 
   /** @param request canonical JSON (payloads.ts, requestBody) @returns the new row */

@@ -1,16 +1,14 @@
 /**
- * tasks.db. What a task is about, its input, result and notes are encrypted with a key of this home. A write is one transaction that SQLite hands to the system without waiting for the disk; `durable` waits for an fdatasync of
- * the write-ahead log that began afterwards, one for all that wait. So nothing blocks on the disk, and what is acknowledged survives a
- * power cut as with synchronous=FULL: a checkpoint syncs the log before it touches the database.
+ * tasks.db. What a task is about, its input, result and notes are encrypted with a key of this home. A write is one transaction that SQLite
+ * hands to the system without waiting for the disk; `durable` waits for an fdatasync of the write-ahead log that began afterwards, one for
+ * all that wait (store/synced-log.node.ts). So nothing blocks on the disk, and what is acknowledged survives a power cut.
  */
-import { close, fdatasync, openSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { promisify } from 'node:util'
-import { KithError } from '../base/errors.ts'
+import { join } from 'node:path'
+import type { KithError } from '../base/errors.ts'
 import type { EntityId } from '../messaging/types.ts'
-import { syncFolder } from '../platform/files.node.ts'
 import { SEALED_SCHEMA, SealedCells, sealDatabase } from '../store/sealed-cells.node.ts'
 import { openSqlite, type Row, type Sqlite } from '../store/sqlite.node.ts'
+import { SyncedLog } from '../store/synced-log.node.ts'
 import type { Priority } from '../wire/message-types.ts'
 import { MAX_FINISHED, MAX_FINISHED_AGE_MS, MAX_FINISHED_BYTES, MAX_TOMBSTONES, MAX_TOMBSTONES_PER_PEER } from './limits.ts'
 import type { TaskState } from './states.ts'
@@ -50,6 +48,8 @@ const owedCell = (message: string): string => `owed ${message}`
 /** @param storageKey 32 bytes of this home */
 export interface TaskStoreDeps {
   readonly storageKey: Uint8Array
+  /** The disk has failed: nothing can be written until another process opens the store. */
+  readonly onFailed?: (error: KithError) => void
 }
 
 /** Opens tasks.db in a folder. @throws STORE_CORRUPT (also with another key), STORE_NEWER, STORE_READ_ONLY, DISK_FULL */
@@ -58,10 +58,7 @@ export function openTaskStore(folder: string, deps: TaskStoreDeps): TaskStore {
   try {
     const cells = new SealedCells(deps.storageKey, db.path)
     sealDatabase(db, cells, () => sealRows(db, cells))
-    db.get('PRAGMA synchronous=NORMAL')
-    const log = openSync(`${db.path}-wal`, 'r+')
-    syncFolder(dirname(db.path))
-    return new SqliteTaskStore(db, log, cells)
+    return new SqliteTaskStore(db, new SyncedLog(db, deps), cells)
   } catch (error) {
     db[Symbol.dispose]()
     throw error
@@ -79,9 +76,6 @@ function sealRows(db: Sqlite, cells: SealedCells): number {
   for (const o of owed) db.run('UPDATE owed SET body = ? WHERE message = ?', cells.seal(o.body, owedCell(o.message)), o.message)
   return tasks.length + owed.length
 }
-
-const sync = promisify(fdatasync)
-const closeFile = promisify(close)
 
 const COLUMNS: Readonly<Record<Exclude<keyof TaskChange, 'outcome' | 'path'>, string>> = {
   id: 'id',
@@ -101,14 +95,14 @@ const FIELDS =
 
 class SqliteTaskStore implements TaskStore {
   readonly #db: Sqlite
-  readonly #log: number
+  readonly #log: SyncedLog
   readonly #cells: SealedCells
   #key: number
   #syncing: Promise<void> | undefined
   #next: Promise<void> | undefined
   #closed: Promise<void> | undefined
 
-  constructor(db: Sqlite, log: number, cells: SealedCells) {
+  constructor(db: Sqlite, log: SyncedLog, cells: SealedCells) {
     this.#db = db
     this.#log = log
     this.#cells = cells
@@ -117,6 +111,8 @@ class SqliteTaskStore implements TaskStore {
   }
 
   write<T>(work: () => T): T {
+    this.#log.check()
+    this.#log.wrote(0)
     return this.#db.transaction(work)
   }
 
@@ -133,10 +129,7 @@ class SqliteTaskStore implements TaskStore {
   }
   async #syncNow(): Promise<void> {
     try {
-      await sync(this.#log)
-    } catch (cause) {
-      const isFull = (cause as { code?: string }).code === 'ENOSPC'
-      throw new KithError(isFull ? 'DISK_FULL' : 'STORE_READ_ONLY', `cannot write ${this.#db.path}`, { path: this.#db.path }, { cause })
+      await this.#log.sync()
     } finally {
       if (!this.#next) this.#syncing = undefined
     }
@@ -282,7 +275,7 @@ class SqliteTaskStore implements TaskStore {
   [Symbol.asyncDispose](): Promise<void> {
     this.#closed ??= (async () => {
       while (this.#syncing) await this.#syncing.catch(() => {})
-      await closeFile(this.#log)
+      this.#log[Symbol.dispose]()
       this.#db[Symbol.dispose]()
     })()
     return this.#closed

@@ -4,7 +4,7 @@
  */
 
 import { utf8 } from '../base/bytes.ts'
-import { hasCode, KithError } from '../base/errors.ts'
+import { codeOf, KithError } from '../base/errors.ts'
 import type { Emitter } from '../base/events.ts'
 import { backoffMs } from '../base/retry.ts'
 import { Alarm } from '../messaging/alarm.ts'
@@ -189,13 +189,13 @@ class TaskDesk implements Tasks {
       this.#running.delete(work)
     }
   }
-  /** A message that cannot be acted on because the disk is full is acted on when there is room: it counts as done once its handler ends. */
+  /** A message that cannot be acted on because the disk is full is acted on when there is room, or after a restart: it counts as done once its handler ends. */
   async #whenRoom(act: () => Promise<void>): Promise<void> {
     for (let failures = 0; ; failures++) {
       try {
         return await act()
       } catch (error) {
-        if (!hasCode(error, 'DISK_FULL') || this.#closed.signal.aborted) throw error
+        if (!['DISK_FULL', 'DISK_FAILED'].includes(codeOf(error)) || this.#closed.signal.aborted) throw error
         const wait = backoffMs(failures, { firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS }, () => this.#board.chance())
         await this.#deps.clock.sleep(wait, this.#closed.signal).catch(() => {})
       }

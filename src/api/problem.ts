@@ -50,6 +50,7 @@ const STATUS: Readonly<Record<string, number>> = {
   RPC_ERROR: 502,
   WRONG_CHAIN: 502,
   CHAIN_UNREACHABLE: 502,
+  DISK_FAILED: 507,
   DISK_FULL: 507
 }
 

@@ -75,6 +75,7 @@ const EXACT: Readonly<Record<string, Kind>> = {
   INVALID_SIGNATURE: 'integrity',
   WIRE_SIGNATURE: 'integrity',
   BAD_KEYSTORE: 'store',
+  DISK_FAILED: 'store',
   DISK_FULL: 'store',
   PATH_FORBIDDEN: 'store',
   EMFILE: 'unavailable',

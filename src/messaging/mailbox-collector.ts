@@ -31,7 +31,7 @@ export interface CollectorDeps {
  * Not the envelope's fault: it stays in the mailbox and is collected again. RATE_LIMITED is not among them: whoever leaves more of a type than
  * it may would keep back everything that others left behind it.
  */
-const OURS = new Set(['DISK_FULL', 'STORE_READ_ONLY', 'STORE_CORRUPT', 'QUEUE_FULL', 'MESSENGER_CLOSED', 'INTERNAL'])
+const OURS = new Set(['DISK_FULL', 'DISK_FAILED', 'STORE_READ_ONLY', 'STORE_CORRUPT', 'QUEUE_FULL', 'MESSENGER_CLOSED', 'INTERNAL'])
 
 export class MailboxCollector implements AsyncDisposable {
   readonly #deps: CollectorDeps

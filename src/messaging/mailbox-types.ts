@@ -17,7 +17,7 @@ export interface Stranger {
 export interface MailboxStore extends Disposable {
   /**
    * Resolves when it is durable. The same envelope again is kept once. `from`: absent for those whom the owner or this node knows. @throws QUEUE_FULL (nothing changed; other owners are not affected),
-   *   DISK_FULL, STORE_READ_ONLY, STORE_CORRUPT
+   *   DISK_FULL, DISK_FAILED, STORE_READ_ONLY, STORE_CORRUPT
    */
   add(owner: EntityId, envelope: Uint8Array, expiresAt: number, from?: Stranger): Promise<void>
   /** The oldest that have not expired: at most so many, and so many bytes but at least one. */

@@ -105,6 +105,8 @@ export interface MessageStoreOptions {
   readonly maxInboxBytes?: number
   /** Bytes of texts that were sent and have ended. */
   readonly maxSentBytes?: number
+  /** The disk has failed: from now on every commit is rejected with this error, until the store is opened anew by another process. */
+  readonly onFailed?: (error: KithError) => void
 }
 
 export interface MessageStoreDeps {
@@ -153,7 +155,7 @@ export class SqliteMessageStore implements MessageStore {
     this.#checkKey()
     this.#outSeq = this.#top('outbox')
     this.#inSeq = this.#top('inbox')
-    this.#log = new SyncedLog(db)
+    this.#log = new SyncedLog(db, options.onFailed ? { onFailed: options.onFailed } : {})
     this.#group = new GroupCommit({
       transaction: work => this.#transaction(work),
       sync: () => this.#log.sync()
@@ -167,6 +169,7 @@ export class SqliteMessageStore implements MessageStore {
     return this.#isClosed ? Promise.reject(closed()) : this.#group.later(work, written)
   }
   #transaction(work: () => void): void {
+    this.#log.check()
     try {
       this.#db.transaction(work)
     } catch (error) {
@@ -346,8 +349,11 @@ export class SqliteMessageStore implements MessageStore {
     this.#isClosed = true
     this.#group.flush()
     try {
-      this.#log.syncNow()
-      this.#group.allDurable()
+      // After a failure those who wait are told of that, and of nothing else.
+      if (!this.#log.failure) {
+        this.#log.syncNow()
+        this.#group.allDurable()
+      }
     } finally {
       this.#log[Symbol.dispose]()
       this.#db[Symbol.dispose]()

@@ -85,6 +85,7 @@ export class OpenMessenger implements Messenger {
     this.#singles = new Singles({
       ...{ clock, log, random: deps.random, self: deps.self, guard, inbox, outbox, nonces: store.nonces, carrier, legacy: deps.legacy },
       hasReceived: (from, id) => store.hasReceived(from, id),
+      durable: () => store.commit(() => {}),
       sayReceived: (to, ids) => this.#delivery.sendNow(to, 'ack', { ranges: [], refused: [], message_ids: ids })
     })
     this.#delivery = new Delivery(
@@ -168,7 +169,8 @@ export class OpenMessenger implements Messenger {
     await this.#delivery[Symbol.asyncDispose]()
     await this.#singles.close()
     await this.#handlers.close()
-    await this.#deps.store.commit(() => {})
+    const { store, log } = this.#deps
+    await store.commit(() => {}).catch((cause: unknown) => log.warn('what was written last may be lost', { code: codeOf(cause), cause }))
   }
 
   /** In the transaction that marks the message as done, so that the answer is sent once. */

@@ -6,13 +6,17 @@
  * The order of a checkpoint does not change: SQLite syncs the log, copies its pages, syncs the database, and only then begins the log anew.
  *
  * Nor does the thread copy the pages: another one does, while more is written (checkpoint.node.ts).
+ *
+ * After a sync that failed nothing counts (file-sync.node.ts), nothing more is written, and the log is not copied: what is read of it may be
+ * older than what was written. Whoever opens the database next reads the log by its checksums, and what counts of it goes into the database
+ * before anything else is done.
  */
-import { close, fdatasync, fdatasyncSync, openSync } from 'node:fs'
+import { close, openSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { promisify } from 'node:util'
 import { KithError } from '../base/errors.ts'
 import { syncFolder } from '../platform/files.node.ts'
 import { Checkpointer } from './checkpoint.node.ts'
+import { FileSync, type FileSyncOptions } from './file-sync.node.ts'
 import type { Sqlite } from './sqlite.node.ts'
 
 /** Pages written to the log until the other thread copies them. */
@@ -20,29 +24,37 @@ const CHECKPOINT_PAGES = 1000
 /** Pages in the log until a commit copies what the other thread has left: what was written while it worked. */
 const CHECKPOINT_HERE_PAGES = 4096
 const PAGE_BYTES = 4096
-/** After a sync that failed. */
-const RETRY_MS = 1000
-
-const syncFile = promisify(fdatasync)
 
 export class SyncedLog implements Disposable {
   readonly #db: Sqlite
   readonly #fd: number
+  readonly #file: FileSync
   readonly #checkpointer: Checkpointer
-  readonly #closing = new AbortController()
   #pages = 0
-  /** A sync failed: what the log holds is not to be trusted until it is in the database. */
-  #isDoubtful = false
+  /** What an earlier process left in the log is not in the database yet. */
+  #isBehind: boolean
   #running: Promise<unknown> = Promise.resolve()
 
-  /** For a database with nothing uncommitted. Dispose it before the database. */
-  constructor(db: Sqlite) {
+  /** For a database with nothing uncommitted, opened with synchronous=FULL. Dispose it before the database. */
+  constructor(db: Sqlite, { onFailed }: FileSyncOptions = {}) {
     this.#db = db
+    this.#isBehind = !isAllInDatabase(db)
     db.get('PRAGMA synchronous=NORMAL')
     db.get(`PRAGMA wal_autocheckpoint=${CHECKPOINT_HERE_PAGES}`)
     this.#fd = openSync(`${db.path}-wal`, 'r+')
     syncFolder(dirname(db.path))
     this.#checkpointer = new Checkpointer(db.path)
+    this.#file = new FileSync(db.path, this.#fd, { onFailed: error => this.#onFailed(error, onFailed) })
+  }
+
+  /** Why nothing counts any more. */
+  get failure(): KithError | undefined {
+    return this.#file.failure
+  }
+
+  /** To be asked before anything is written. @throws DISK_FAILED */
+  check(): void {
+    this.#file.check()
   }
 
   /** Something was written: about so many bytes and their place in an index. */
@@ -53,55 +65,44 @@ export class SyncedLog implements Disposable {
     this.#checkpointer.run()
   }
 
-  /**
-   * Resolves when everything that was committed before is on disk. A disk that fails is asked again for as long as the database is open; so
-   * nobody is told that something is not there which may be.
-   * @throws STORE_READ_ONLY when it is closed before that
-   */
+  /** Resolves when everything that was committed before is on disk. @throws DISK_FAILED, DISK_FULL */
   async sync(): Promise<void> {
-    if (!this.#isDoubtful) {
-      const syncing = syncFile(this.#fd)
-      this.#running = syncing.catch(() => {})
-      if (await syncing.then(() => true).catch(() => false)) return
-      this.#isDoubtful = true
-    }
-    while (this.#isDoubtful) {
-      if (this.#closing.signal.aborted) throw new KithError('STORE_READ_ONLY', `cannot write ${this.#db.path}`, { path: this.#db.path })
-      this.#isDoubtful = !this.#isAllInDatabase()
-      if (this.#isDoubtful) await this.#pause()
-    }
+    this.#catchUp()
+    const syncing = this.#file.sync()
+    this.#running = syncing.catch(() => {})
+    await syncing
   }
-  /** As `sync`, at once. @throws an error of the system */
+  /** As `sync`, at once. */
   syncNow(): void {
-    fdatasyncSync(this.#fd)
+    this.#catchUp()
+    this.#file.syncNow()
   }
 
   [Symbol.dispose](): void {
-    this.#closing.abort()
     this.#checkpointer[Symbol.dispose]()
     void this.#running.then(() => close(this.#fd))
   }
 
-  /**
-   * The system tells once that it could not write, and may have dropped what it could not: to sync the same file again says nothing. A
-   * checkpoint writes all pages to another place and syncs that.
-   */
-  #isAllInDatabase(): boolean {
-    try {
-      const row = this.#db.get<{ busy: number; log: number; checkpointed: number }>('PRAGMA wal_checkpoint(FULL)')
-      return row !== undefined && row.busy === 0 && row.log === row.checkpointed
-    } catch {
-      return false
-    }
+  #catchUp(): void {
+    if (!this.#isBehind) return
+    this.#isBehind = !isAllInDatabase(this.#db)
+    const { path } = this.#db
+    if (this.#isBehind) throw new KithError('DISK_FULL', `no space left for ${path}`, { path }, { hint: 'free some space' })
   }
-  #pause(): Promise<void> {
-    return new Promise(resolve => {
-      const timer = setTimeout(resolve, RETRY_MS)
-      const stop = (): void => {
-        clearTimeout(timer)
-        resolve()
-      }
-      this.#closing.signal.addEventListener('abort', stop, { once: true })
-    })
+
+  #onFailed(error: KithError, tell: ((error: KithError) => void) | undefined): void {
+    this.#checkpointer[Symbol.dispose]()
+    this.#db.get('PRAGMA wal_autocheckpoint=0')
+    tell?.(error)
+  }
+}
+
+/** Copies the whole log into the database and syncs that. */
+function isAllInDatabase(db: Sqlite): boolean {
+  try {
+    const row = db.get<{ busy: number; log: number; checkpointed: number }>('PRAGMA wal_checkpoint(FULL)')
+    return row !== undefined && row.busy === 0 && row.log === row.checkpointed
+  } catch {
+    return false
   }
 }

@@ -18,6 +18,8 @@ export interface ChunkExchangeDeps {
   readonly receiver: ChunkReceiver
   readonly failpoint: Failpoint
   readonly hasReceived: (id: string) => boolean
+  /** Resolves when all that was received until now is on disk. */
+  readonly durable: () => Promise<void>
   readonly say: (body: JsonObject) => void
   /** A message of our own that is over: durable there, or to be sent again. */
   readonly onOver: (message: WaitingMessage, isDelivered: boolean) => void
@@ -57,8 +59,13 @@ export class ChunkExchange {
   }
 
   #announced(init: ChunkPayload & { readonly kind: 'init' }): void {
-    const { from, receiver, hasReceived, say } = this.#deps
-    if (hasReceived(init.transferId)) this.stored(init.transferId)
+    const { from, receiver, hasReceived, durable, say } = this.#deps
+    // It may be on its way to the disk still; when it does not get there its sender is not answered, and asks again.
+    if (hasReceived(init.transferId))
+      void durable().then(
+        () => this.stored(init.transferId),
+        () => {}
+      )
     else say(chunkBody({ kind: 'resend', transferId: init.transferId, missing: receiver.init(from, init) }))
   }
 

@@ -388,6 +388,7 @@ export class Delivery implements AsyncDisposable {
       onReceipt: ids => outbox.receipt(peer.id, ids),
       chunks: this.#deps.chunks,
       hasReceived: id => this.#deps.store.hasReceived(peer.id, id),
+      durable: () => this.#deps.store.commit(() => {}),
       onPutOff: (m, code, until) => outbox.putOff(peer.id, m, code, until - clock.monotonic()),
       onRefused: (m, code) => outbox.failed(peer.id, m, { code, message: 'the recipient refused it' }),
       receive: (message, bytes, settle) => {

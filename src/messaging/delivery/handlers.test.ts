@@ -57,10 +57,10 @@ test('the sender of what failed hears the code, and nothing of our folders', asy
     new Error('/x/y')
   ]
   handlers.set('task_delegate', async ({ id }) => {
-    throw errors[Number(id)]
+    throw errors[Number(id) - 1]
   })
   await new Promise(resolve => setImmediate(resolve))
-  for (const i of errors.keys()) handlers.offer({ ...row(i), type: 'task_delegate' })
+  for (const i of errors.keys()) handlers.offer({ ...row(i + 1), type: 'task_delegate' })
   await eventually('all were answered', () => told.length === errors.length)
   await handlers.close()
   assert.deepEqual(told, [
@@ -68,4 +68,28 @@ test('the sender of what failed hears the code, and nothing of our folders', asy
     'NO_SKILL: not served',
     'INTERNAL: the message could not be handled'
   ])
+})
+
+test('what was read from disk before it was told of is acted on once, and not before it is durable', async () => {
+  const rows = [row(1), row(2), row(3)]
+  const store = {
+    commitLater: async (work: () => unknown) => work(),
+    setDone: () => {},
+    undone: (_type: string, after: number) => rows.filter(r => r.seq > after)
+  }
+  const handlers = new Handlers({
+    ...{ log: silentLogger, store: store as unknown as MessageStore, failpoint: () => {} },
+    answerError: () => () => {}
+  })
+  const acted: number[] = []
+  handlers.offer(row(1))
+  // 2 and 3 are committed, and on their way to the disk.
+  handlers.set('agent_message', async ({ id }) => void acted.push(Number(id)))
+  await eventually('the first was acted on', () => acted.length === 1)
+  await new Promise(resolve => setImmediate(resolve))
+  assert.deepEqual(acted, [1])
+  for (const seq of [2, 3]) handlers.offer(row(seq))
+  await eventually('the others were acted on', () => acted.length === 3)
+  await handlers.close()
+  assert.deepEqual(acted, [1, 2, 3])
 })

@@ -42,6 +42,8 @@ export class Handlers {
   readonly #tasks = new Set<Promise<void>>()
   /** Rows that are done and not marked: the next transaction takes them all along. On a full disk they wait for the next that can be written. */
   #unmarked: number[] = []
+  /** seq of the last message that is known to be durable: others can be read already, and could be lost after they were acted on. */
+  #durableTo = Number.POSITIVE_INFINITY
   #marking: Promise<void> | undefined
   #isClosed = false
 
@@ -64,8 +66,10 @@ export class Handlers {
 
   /** A message that has just become durable, in the order of `seq`. */
   offer(row: ReceivedRow): void {
+    this.#durableTo = row.seq
     const entry = this.#entries.get(row.type)
-    if (!entry) return
+    // It may have been read from disk meanwhile.
+    if (!entry || row.seq <= entry.readTo) return
     if (entry.hasMore || entry.queue.length >= HANDLER_QUEUE) entry.hasMore = true
     else {
       entry.queue.push(row)
@@ -98,8 +102,9 @@ export class Handlers {
 
   #read(entry: Entry, type: MessageType): void {
     try {
-      const found = this.#deps.store.undone(type, entry.readTo, HANDLER_QUEUE)
-      entry.hasMore = found.length === HANDLER_QUEUE
+      const all = this.#deps.store.undone(type, entry.readTo, HANDLER_QUEUE)
+      const found = all.filter(row => row.seq <= this.#durableTo)
+      entry.hasMore = all.length === HANDLER_QUEUE
       entry.readTo = found.at(-1)?.seq ?? entry.readTo
       entry.queue = found.filter(row => !this.#unmarked.includes(row.seq))
     } catch (cause) {

@@ -2,7 +2,7 @@
  * What others sent: stored once, acknowledged when that is durable, then acted on. Frames that arrive while a commit runs share the next
  * one.
  */
-import { codeOf } from '../../base/errors.ts'
+import { codeOf, hasCode } from '../../base/errors.ts'
 import type { Emitter } from '../../base/events.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Failpoint, PlantedBug } from '../failpoints.ts'
@@ -90,7 +90,9 @@ export class Inbox {
       this.#deps.failpoint('inbox:committed')
     } catch (cause) {
       error = cause
-      this.#deps.log.warn('received messages could not be stored: they are refused until they can be', { code: codeOf(cause), cause })
+      // A disk that failed was told of when it did.
+      const level = hasCode(cause, 'DISK_FAILED') ? 'debug' : 'warn'
+      this.#deps.log[level]('received messages could not be stored: they are refused until they can be', { code: codeOf(cause), cause })
     }
     if (batch.length === 0) {
       batch = this.#arrivals

@@ -31,6 +31,8 @@ export interface PeerLinkDeps extends LinkSenderDeps {
   /** Large messages on their way in. */
   readonly chunks: ChunkReceiver
   readonly hasReceived: (id: string) => boolean
+  /** Resolves when all that was received until now is on disk. */
+  readonly durable: () => Promise<void>
   /** The peer begins another session on this link; to be disposed when that is over. */
   readonly onGreeting: (greeting: GreetingLink) => void
   /** The session before this one on the same link: what of it is still under way is sent again in this one. */
@@ -84,7 +86,8 @@ export class PeerLink {
         sender: this.#sender.chunks,
         receiver: deps.chunks,
         failpoint: deps.failpoint,
-        hasReceived: deps.hasReceived
+        hasReceived: deps.hasReceived,
+        durable: deps.durable
       },
       say: body => void this.sayNow('chunk', body),
       onOver: (message, isDelivered) => this.#sender.transferOver(message, isDelivered)

@@ -37,6 +37,8 @@ export interface SinglesDeps extends SingleMessageDeps {
   readonly nonces: NonceStore
   /** Whether a message was received before. */
   readonly hasReceived: (from: EntityId, id: string) => boolean
+  /** Resolves when all that was received until now is on disk. */
+  readonly durable: () => Promise<void>
   readonly carrier: SealedCarrier | undefined
   /** Absent: nobody may use the old form. */
   readonly legacy?: LegacyPeers | undefined
@@ -85,6 +87,8 @@ export class Singles {
     }
     if (message.type === 'ack') return outbox.receipt(message.from, readAck(message.body).receipts)
     if (!isRepeated || via === 'http') await this.#store(message, bytes.length, isLegacy ? 'legacy' : via)
+    // The first may be on its way to the disk, or never get there.
+    else await this.#deps.durable()
     if (via === 'sealed' && message.messageId !== undefined) this.#confirm(message.from, message.messageId)
   }
 

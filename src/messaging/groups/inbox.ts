@@ -94,7 +94,8 @@ export class GroupInbox {
       try {
         isDone = (await this.#post(room, held)) || isDone
       } catch (cause) {
-        if (!(cause instanceof KithError) || ['DISK_FULL', 'STORE_READ_ONLY', 'STORE_CORRUPT'].includes(codeOf(cause))) throw cause
+        if (!(cause instanceof KithError) || ['DISK_FULL', 'DISK_FAILED', 'STORE_READ_ONLY', 'STORE_CORRUPT'].includes(codeOf(cause)))
+          throw cause
         log.debug('a held message of a group is dropped', { group: room.log.id, cause })
         isDone = true
       }

@@ -36,6 +36,7 @@ import type { NetworkState } from '../../wire/chaos-network-state.ts'
 import { MESSAGE_TYPES } from '../../wire/message-types.ts'
 import type { AskDeps, AskParts } from './ask-parts.node.ts'
 import { answerDiscovery } from './discovery-answers.ts'
+import { diskFailed } from './disk-failed.ts'
 import { openMessageServer } from './message-server.node.ts'
 import { openTaskDesk } from './open-tasks.node.ts'
 import { ownEndpoints } from './own-endpoints.ts'
@@ -57,7 +58,9 @@ export async function openAsk(stack: AsyncDisposableStack, deps: AskDeps): Promi
   const { entityId } = self
   const book = stack.use(openPeerBook({ clock, log }, join(data, 'peers.db')))
   const prekeys = stack.use(openPrekeyStore(join(data, 'prekeys.db')))
-  const store = stack.use(openMessageStore(join(data, 'messages.db'), { storageKey: await identity.storageKey('messages') }))
+  const store = stack.use(
+    openMessageStore(join(data, 'messages.db'), { storageKey: await identity.storageKey('messages') }, { onFailed: diskFailed(log) })
+  )
   const mailbox = stack.use(openMailboxStore(join(data, 'mailbox.db')))
   const registry = await openRegistry(stack, deps, log, mailbox)
   const directory = new PeerDirectory({ host, gate: deps.gate, book, registry, self: entityId })

@@ -8,6 +8,7 @@ import type { PeerRegistry } from '../../discovery/peer-registry.ts'
 import type { OpenMessenger } from '../../messaging/messenger.ts'
 import type { PeerBook } from '../../trust/types.ts'
 import type { AskDeps } from './ask-parts.node.ts'
+import { diskFailed } from './disk-failed.ts'
 
 export interface TaskParts {
   readonly book: PeerBook
@@ -22,7 +23,9 @@ const FIND_MORE_MS = 500
 /** @throws STORE_ codes */
 export async function openTaskDesk(stack: AsyncDisposableStack, deps: AskDeps, parts: TaskParts): Promise<Tasks> {
   const { book, messenger } = parts
-  const store = stack.use(openTaskStore(deps.config.folders.data, { storageKey: await deps.identity.storageKey('tasks') }))
+  const store = stack.use(
+    openTaskStore(deps.config.folders.data, { storageKey: await deps.identity.storageKey('tasks'), onFailed: diskFailed(deps.log) })
+  )
   const mayDelegate = (entity: string, skill: string): DelegationLimits => {
     const grant = book.allowed(entity, `task:${skill}`) ?? book.allowed(entity, 'task:*')
     if (!grant) return false
