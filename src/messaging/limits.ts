@@ -11,6 +11,8 @@ export const MAX_TRANSFERS_PER_LINK = 2
 /** Bytes of unfinished chunked messages kept for one peer, and for all together; the transfer that was silent for longest is dropped. */
 export const MAX_PARTIAL_BYTES_PER_PEER: number = 16 * 1024 * 1024
 export const MAX_PARTIAL_BYTES: number = 64 * 1024 * 1024
+/** What a part that is kept counts for beside its bytes: parts of one byte take memory too. */
+export const PART_OVERHEAD_BYTES = 1024
 /** Unfinished messages of one peer, those of its last links among them, and of all. */
 export const MAX_PARTIALS_PER_PEER: number = 4 * MAX_TRANSFERS_PER_LINK
 export const MAX_PARTIALS = 600

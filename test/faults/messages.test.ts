@@ -165,6 +165,8 @@ test('the mistake replay-in-memory is noticed', async () => {
 class Pair implements AsyncDisposable {
   readonly folder: string
   readonly ids: string[] = []
+  /** Bytes of text in each message. */
+  size = 700
   receiver: Process
   readonly #address: string
   readonly #children = new Set<Process>()
@@ -205,11 +207,27 @@ class Pair implements AsyncDisposable {
   }
 
   #start(settings: Omit<ChildSettings, 'folder' | 'size'>): Process {
-    const child = new Process(CHILD, this.folder, [JSON.stringify({ ...settings, folder: this.folder, size: 700 })])
+    const child = new Process(CHILD, this.folder, [JSON.stringify({ ...settings, folder: this.folder, size: this.size })])
     this.#children.add(child)
     return child
   }
 }
+
+test('a recipient that is killed in the middle of a large message has nothing of it; it arrives once, without anybody’s help', async () => {
+  using folder = tempFolder()
+  const failpoint = { name: 'chunk:received', n: 50 } as const
+  await using pair = new Pair(folder.path, await freePort(), { failpoint })
+  pair.size = 6 * 1024 * 1024
+  pair.ids.push(randomUUID())
+  const sender = await pair.send()
+  assert.equal(await pair.receiver.over(DEADLINE_MS), undefined, 'it was killed')
+  assert.deepEqual(pair.effects(), [])
+  await pair.receive().line('ready')
+  const { stats } = (await sender.line('delivered')) as { stats: { resent: number }[] }
+  assert.ok(stats[0]!.resent >= 1, 'its sender has noticed')
+  await pair.handled()
+  assert.deepEqual(pair.effects(), pair.ids)
+})
 
 test('the mistake ack-before-commit is noticed', async () => {
   using folder = tempFolder()

@@ -3,12 +3,20 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { sha256 } from '#hash'
 import type { ChunkInit, ChunkPart } from '../../wire/chunk-payloads.ts'
-import { MAX_PARTIAL_BYTES, MAX_PARTIAL_BYTES_PER_PEER, MAX_PARTIALS } from '../limits.ts'
+import {
+  MAX_PARTIAL_BYTES,
+  MAX_PARTIAL_BYTES_PER_PEER,
+  MAX_PARTIALS,
+  PART_OVERHEAD_BYTES,
+  PARTIAL_IDLE_MS,
+  PARTIAL_TOTAL_MS
+} from '../limits.ts'
 import { newUuid } from '../uuid.ts'
 import { ChunkReceiver } from './chunk-receiver.ts'
 
 const clock = { monotonic: () => 0 }
 const PART = 64 * 1024
+const KEPT = PART + PART_OVERHEAD_BYTES
 const WHOLE = new Uint8Array(8 * 1024 * 1024).map((_, i) => i % 251)
 const HASH = sha256(WHOLE)
 const CHUNKS = WHOLE.length / PART
@@ -30,7 +38,7 @@ test('ten thousand announcements take no memory and little time, and keep no tra
   const before = process.memoryUsage().arrayBuffers
   for (let i = 0; i < 10_000; i++) receiver.init(`attacker ${i % 3}`, initOf(newUuid(), ...(i % 2 ? ([1, 1] as const) : [])))
   assert.ok(process.memoryUsage().arrayBuffers - before < WHOLE.length)
-  assert.equal(receiver.bytes, PART)
+  assert.equal(receiver.bytes, KEPT)
   for (let i = 1; i < CHUNKS - 1; i++) assert.equal(receiver.part('honest', partOf(id, i)), undefined)
   const end = receiver.part('honest', partOf(id, CHUNKS - 1))
   assert.ok(end && 'whole' in end)
@@ -69,4 +77,41 @@ test('many names do not push out the transfer of one peer, neither by announcing
   }
   const end = receiver.part('honest', partOf(id, CHUNKS - 1))
   assert.ok(end && 'whole' in end)
+})
+
+test('what was left is forgotten when nobody sends anything any more, and what goes on for too long as well', () => {
+  let now = 0
+  const receiver = new ChunkReceiver({ monotonic: () => now })
+  const [left, slow] = [newUuid(), newUuid()]
+  for (const id of [left, slow]) {
+    receiver.init('one', initOf(id))
+    receiver.part('one', partOf(id, 0))
+  }
+  assert.equal(receiver.dueAt, PARTIAL_IDLE_MS)
+  now = PARTIAL_IDLE_MS - 1
+  receiver.part('one', partOf(slow, 1))
+  receiver.dropOld()
+  assert.equal(receiver.bytes, 3 * KEPT)
+  now++
+  receiver.dropOld()
+  assert.equal(receiver.bytes, 2 * KEPT)
+  for (let i = 2; now < PARTIAL_TOTAL_MS; i++) {
+    now = Math.min(PARTIAL_TOTAL_MS, receiver.dueAt! - 1)
+    receiver.part('one', partOf(slow, i))
+    receiver.dropOld()
+  }
+  assert.deepEqual([receiver.bytes, receiver.dueAt], [0, undefined])
+})
+
+test('parts of one byte count for what they take', () => {
+  const receiver = new ChunkReceiver(clock)
+  const data = WHOLE.slice(0, 1)
+  const checksum = sha256(data).subarray(0, 16)
+  for (let n = 0; n < 100; n++) {
+    const id = newUuid()
+    receiver.init(`peer ${n}`, initOf(id, 1024, 1024))
+    for (let chunkIndex = 0; chunkIndex < 1023; chunkIndex++)
+      receiver.part(`peer ${n}`, { kind: 'part', transferId: id, chunkIndex, totalChunks: 1024, data, checksum })
+  }
+  assert.ok(receiver.bytes <= MAX_PARTIAL_BYTES && receiver.bytes > MAX_PARTIAL_BYTES / 2)
 })

@@ -16,6 +16,7 @@ import {
   MAX_PARTIAL_BYTES_PER_PEER,
   MAX_PARTIALS,
   MAX_PARTIALS_PER_PEER,
+  PART_OVERHEAD_BYTES,
   PARTIAL_IDLE_MS,
   PARTIAL_TOTAL_MS
 } from '../limits.ts'
@@ -48,14 +49,26 @@ export class ChunkReceiver {
     this.#clock = clock
   }
 
-  /** Bytes that are kept. */
+  /** Bytes that are kept, with what it takes to keep them. */
   get bytes(): number {
     return this.#bytesOf(undefined)
   }
 
+  /** When the next may have been silent for too long (monotonic ms); undefined: there is none. */
+  get dueAt(): number | undefined {
+    const [first] = this.#partials.values()
+    return first && first.touchedAt + PARTIAL_IDLE_MS
+  }
+  /** Forgets what was silent, or has taken, for too long. */
+  dropOld(): void {
+    const now = this.#clock.monotonic()
+    for (const [key, p] of this.#partials)
+      if (now - p.touchedAt >= PARTIAL_IDLE_MS || now - p.begunAt >= PARTIAL_TOTAL_MS) this.#partials.delete(key)
+  }
+
   /** A message is announced, for the first time or again. @returns the ranges of parts that are to be sent */
   init(from: EntityId, init: ChunkInit): readonly [number, number][] {
-    this.#dropOld()
+    this.dropOld()
     const key = keyOf(from, init.transferId)
     const known = this.#partials.get(key)
     if (known && isSame(known.init, init)) return rangesOf(this.#touch(key, known))
@@ -84,9 +97,10 @@ export class ChunkReceiver {
     this.#touch(key, partial)
     const isRight = equalBytes(sha256(part.data).subarray(0, 16), part.checksum)
     if (isRight && !parts[part.chunkIndex]) {
-      this.#makeRoom(partial, part.data.length)
+      const bytes = part.data.length + PART_OVERHEAD_BYTES
+      this.#makeRoom(partial, bytes)
       parts[part.chunkIndex] = part.data
-      partial.bytes += part.data.length
+      partial.bytes += bytes
       partial.left--
     }
     if (partial.left > 0) return part.chunkIndex === parts.length - 1 || !isRight ? { missing: rangesOf(partial) } : undefined
@@ -103,11 +117,6 @@ export class ChunkReceiver {
     return partial
   }
 
-  #dropOld(): void {
-    const now = this.#clock.monotonic()
-    for (const [key, p] of this.#partials)
-      if (now - p.touchedAt > PARTIAL_IDLE_MS || now - p.begunAt > PARTIAL_TOTAL_MS) this.#partials.delete(key)
-  }
   /**
    * A peer's own transfers make place for its next one. When there are too many in all one goes of which nothing has come, else one of the peer
    * that has most.

@@ -437,6 +437,9 @@ export class Delivery implements AsyncDisposable {
   #tick(): void {
     const now = this.#deps.clock.monotonic()
     this.#expiresLater()
+    const { chunks } = this.#deps
+    chunks.dropOld()
+    if (chunks.dueAt !== undefined) this.#alarm.at(chunks.dueAt)
     for (const peer of [...this.#peers.values()]) {
       if (peer.link) this.#alarm.at(peer.link.tick(now))
       else this.#serve(peer)
