@@ -5,6 +5,7 @@ import { KithError } from '../base/errors.ts'
 import { Emitter } from '../base/events.ts'
 import type { Logger } from '../base/log.ts'
 import { parseAddress } from './address-scope.ts'
+import { ConnectionChecks } from './connection-checks.ts'
 import { ipOf, Libp2pRpc } from './libp2p-rpc.ts'
 import { Libp2pStreams } from './libp2p-streams.ts'
 import { MAX_ADDRESSES_PER_PEER } from './limits.ts'
@@ -62,6 +63,7 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
   readonly #relays: Relays
   readonly #reachability: ReachabilityWatch
   readonly #open = new Set<string>()
+  readonly #checks = new ConnectionChecks()
   #announced = ''
   #closed: Promise<void> | undefined
 
@@ -148,12 +150,19 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
       if (connection.remotePeer.toString() === peerId) connection.abort(new Error('this peer is not wanted'))
   }
 
+  /** This machine has lost an address: connections that went by it would be silent for minutes. */
+  addressesLost(): void {
+    this.#onAddresses()
+    for (const connection of this.libp2p.getConnections()) this.#checks.check(connection)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
   }
 
   async #close(): Promise<void> {
+    this.#checks[Symbol.dispose]()
     await Promise.all([this.#rpc[Symbol.asyncDispose](), this.#streams[Symbol.asyncDispose]()])
     await Promise.all([this.#relays[Symbol.asyncDispose](), this.libp2p.stop()])
   }
@@ -196,7 +205,11 @@ export class Host<S extends HostServices = HostServices> implements AsyncDisposa
     const peerId = connection.remotePeer.toString()
     const address = ipOf(connection)
     if (address !== undefined) this.#deps.gate.allowIp(address, 'connection')
-    if (this.#open.has(peerId)) return
+    if (this.#open.has(peerId)) {
+      // It may have moved: what went by its old address is silent from now on.
+      for (const other of this.libp2p.getConnections(connection.remotePeer)) if (other !== connection) this.#checks.check(other)
+      return
+    }
     this.#open.add(peerId)
     this.events.emit('peer:connected', { peerId, address })
   }

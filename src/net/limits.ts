@@ -33,6 +33,10 @@ export const MAX_PROVIDER_RECORDS = 50_000
 export const MAX_OTHER_RECORDS = 1000
 /** Time between pings of an idle connection: it is closed when one is not answered. */
 export const PING_INTERVAL_MS = 30_000
+/** How long a connection in doubt may be silent: this machine has lost an address, or the peer has come by another way. */
+export const CHECK_TIMEOUT_MS = 5_000
+/** Time between looks at the addresses of this machine. */
+export const ADDRESS_WATCH_MS = 5_000
 
 /** Longest multiaddr text. */
 export const MAX_ADDRESS_CHARS = 512

@@ -22,12 +22,13 @@ export interface NetworkWishes {
 
 /** @throws LISTEN_FAILED */
 export async function openNetwork(stack: AsyncDisposableStack, config: Config, wishes: NetworkWishes): Promise<OpenedNetwork> {
-  const [{ openHost }, { ScopeGate }, { DhtFinder }, { openBootstrap }, { lookupName, lookupTxt }] = await Promise.all([
+  const [{ openHost }, { ScopeGate }, { DhtFinder }, { openBootstrap }, { lookupName, lookupTxt }, { watchAddresses }] = await Promise.all([
     import('../net/host.node.ts'),
     import('../net/scope-gate.ts'),
     import('../discovery/dht-finder.ts'),
     import('../discovery/bootstrap.ts'),
-    import('../net/lookup.node.ts')
+    import('../net/lookup.node.ts'),
+    import('../net/address-watch.node.ts')
   ])
   const { identity, staysUp } = wishes
   const gate = new ScopeGate()
@@ -42,6 +43,7 @@ export async function openNetwork(stack: AsyncDisposableStack, config: Config, w
   const { dht, publicDht } = opened.services as Partial<Record<'dht' | 'publicDht', ConstructorParameters<typeof DhtFinder>[0]['dht']>>
   const finder = stack.use(new DhtFinder({ ...deps, log: wishes.log.child('discovery'), dht, publicDht, peerId: opened.peerId }))
   const host = opened as unknown as Host
+  stack.use(watchAddresses(systemClock, () => host.addressesLost()))
   const introduced = config.public.ipfs
     ? [...config.bootstrap, ...(await import('../discovery/public-dht.ts')).publicBootstrap]
     : config.bootstrap

@@ -57,6 +57,14 @@ test('a cable pulled, one side unheard, one side stopped: nothing lost, nothing 
       await during(t, { a, b, fault, lasts, name: `${round} ${fault.what}` })
     }
   }
+  await t.test('C15: the address of one changes while messages are under way', async () => {
+    link.move(1, '10.98.0.77')
+    const [there, back] = [numbered('moved >', 20), numbered('moved <', 20)]
+    await Promise.all([sendTexts(a, b.entityId, there), sendTexts(b, a.entityId, back)])
+    await allArrivedOnce(a, b, there)
+    await allArrivedOnce(b, a, back)
+    assert.equal(b.process.child.exitCode, null, 'nothing was started again')
+  })
   assert.deepEqual(
     (await a.api.ask.messages({ direction: 'out', limit: 1000 })).filter(m => m.state === 'failed'),
     [],

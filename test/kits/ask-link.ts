@@ -15,6 +15,8 @@ export interface AskLink extends AsyncDisposable {
   /** Nothing of this end arrives at the other any more; the other way is as before. */
   mute(end: 0 | 1): void
   unmute(end: 0 | 1): void
+  /** The end has this IPv4 address instead of its own from now on, as with another lease. */
+  move(end: 0 | 1, address: string): void
 }
 
 /** Why none can be made here, in one line; undefined: it can. */
@@ -59,6 +61,10 @@ export async function openAskLink(addresses: readonly [string, string] = ADDRESS
     plug: () => ([0, 1] as const).forEach(unmute),
     mute,
     unmute,
+    move: (end, address) => {
+      inside(end, 'addr', 'del', `${addresses[end]}/24`, 'dev', DEVICE)
+      inside(end, 'addr', 'add', `${address}/24`, 'dev', DEVICE)
+    },
     [Symbol.asyncDispose]: () => owned.disposeAsync()
   }
 }
