@@ -176,7 +176,7 @@ class PresenceHandlers implements Presence {
   async #answer(to: EntityId, type: MessageType, body: JsonObject): Promise<void> {
     const { messenger, log } = this.#deps
     try {
-      if (!(await messenger.sendNow({ to, type, body }))) await messenger.send({ to, type, body, ttlMs: ANSWER_TTL_MS })
+      if (!(await messenger.sendNow({ to, type, body }))) await messenger.send({ to, type, body, ttlMs: ANSWER_TTL_MS, isAnswer: true })
     } catch (error) {
       log.debug('an answer was not sent', { type, error })
     }

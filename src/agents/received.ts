@@ -97,11 +97,16 @@ export class ReceivedTasks {
     const row = this.#store.find('received', taskId, from)
     if (row && !isFinal(row.state) && (offer === undefined || row.offer === offer)) {
       await this.#finish(row, 'CANCELLED', { error: { code: 'CANCELLED', message: textOf(reason) } }, false)
-    } else if (offer !== undefined && row?.offer !== offer) {
-      // It may have overtaken its task.
+    } else if (offer !== undefined && row?.offer !== offer && this.#mayGive(from)) {
+      // It may have overtaken its task. Those who may give none write nothing here, and push out no cancellation of others (threats TA1).
       this.#store.write(() => this.#store.bury(from, offer, this.#board.now()))
       await this.#store.durable()
     }
+  }
+
+  #mayGive(from: EntityId): boolean {
+    for (const skill of this.#remembered) if (this.#admission.isGranted(from, skill)) return true
+    return false
   }
 
   /** Ends a task for the user of this node; its giver hears of it. @returns whether it was not finished yet */

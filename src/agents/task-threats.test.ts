@@ -13,6 +13,7 @@ import { canonicalJson, type Json, type JsonObject, parseJson } from '../wire/st
 import { Admission } from './admission.ts'
 import { MAX_QUEUED, MAX_QUEUED_BYTES_PER_PEER, MAX_QUEUED_PER_PEER } from './limits.ts'
 import {
+  cancelBody,
   delegateBody,
   outcomeBody,
   readCancel,
@@ -49,6 +50,20 @@ test('TA1: an unknown peer is NOT_AUTHORISED, and nothing is kept of it', async 
   worker.mayDelegate = () => false
   assert.equal(await answerTo(stranger, worker, 'task_delegate', delegation(stranger)), 'NOT_AUTHORISED')
   assert.deepEqual(worker.tasks.tasks(), [])
+})
+
+test('TA1: who may give no task writes no cancellations either', async t => {
+  const rig = new TaskRig(t)
+  const [stranger, giver, worker] = [await rig.node(), await rig.node(), await rig.node()]
+  await worker.tasks.serveSkill({ name: 'x', run: async () => 1 })
+  worker.mayDelegate = peer => peer === giver.id
+  const [refused, kept] = [randomUUID(), randomUUID()]
+  const cancel = (from: TaskNode, offer: string) =>
+    from.messenger.send({ to: worker.id, type: 'task_cancel', body: cancelBody(randomUUID(), offer, '') })
+  await Promise.all([cancel(stranger, refused), cancel(giver, kept)])
+  await eventually('the giver is heard', () => worker.store.isBuried(giver.id, kept))
+  await eventually('both were acted on', () => worker.messenger.inbox({ type: 'task_cancel' }).length === 2)
+  assert.equal(worker.store.isBuried(stranger.id, refused), false)
 })
 
 test('TA1: a task that has been here, was passed on too often, or hides its path is refused', async t => {

@@ -98,6 +98,8 @@ export const MIN_WINDOW_BYTES: number = 64 * 1024
 export const FIRST_WINDOW_BYTES: number = 256 * 1024
 export const MAX_WINDOW_BYTES: number = 4 * 1024 * 1024
 export const MAX_UNACKED = 4096
+/** Frames that one link has sent, or has to acknowledge, while the other side does not go on: nobody honest comes near it. */
+export const MAX_OWED: number = 4 * MAX_UNACKED
 /** Answers to pings, requests for parts and the like that wait for one link; more are not given. */
 export const MAX_SAYINGS = 1024
 /** An acknowledgement waits so long for more that it can tell, or until it tells so much. */

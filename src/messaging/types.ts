@@ -17,6 +17,8 @@ export interface OutgoingMessage {
   readonly priority?: Priority
   /** How long it may wait; then it has failed with EXPIRED. Default 7 days. */
   readonly ttlMs?: number
+  /** It answers somebody who may be anybody: it is refused long before those of the user would be. */
+  readonly isAnswer?: boolean
 }
 
 /**

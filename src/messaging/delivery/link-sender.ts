@@ -17,6 +17,7 @@ import {
   ACK_TIMEOUT_MS,
   CHUNKED_ABOVE_BYTES,
   HEARTBEAT_MS,
+  MAX_OWED,
   MAX_SAYINGS,
   MAX_UNACKED,
   PARTIAL_IDLE_MS,
@@ -146,7 +147,7 @@ export class LinkSender {
   /** Sends something that nobody waits for. @returns whether the link has it */
   say(type: MessageType, body: JsonObject): Promise<boolean> {
     // Answers to a peer that asks and does not read.
-    if (this.#isOver || this.#sayings.length >= MAX_SAYINGS) return Promise.resolve(false)
+    if (this.#isOver || this.#sayings.length >= MAX_SAYINGS || this.#unacked.size >= MAX_OWED) return Promise.resolve(false)
     return new Promise(resolve => {
       this.#sayings.push({ type, body, done: resolve })
       this.pump()
@@ -160,6 +161,8 @@ export class LinkSender {
   settle(sequence: number, refusal?: string): void {
     if (refusal === undefined) this.#acks.add(sequence)
     else this.#acks.refuse(sequence, refusal)
+    // It sends on and on, and does not read what we say to it.
+    if (this.#acks.size > MAX_OWED) this.#end(new KithError('PEER_PROTOCOL', 'the peer does not take acknowledgements'))
     if (this.#isAckDue || this.#isOver) return
     const isRested = this.#deps.clock.monotonic() - this.#ackedAt >= ACK_DELAY_MS
     if (isRested || this.#acks.size >= ACK_AT_ONCE) this.#ackNow()
@@ -196,12 +199,12 @@ export class LinkSender {
     this.pump()
   }
 
-  /** A large message is over: durable there, or to be begun again. */
+  /** A large message is over: durable there, or to be begun again, after a pause, because each time costs us a hash of all of it. */
   transferOver(message: WaitingMessage, isDelivered: boolean): void {
     if (isDelivered) {
       this.#deps.figures.delivered++
       this.#deps.onDelivered([message])
-    } else this.#deps.queue.putBack([message])
+    } else this.#later(message, 'QUEUE_FULL', this.#deps.clock.monotonic())
     this.pump()
   }
 
@@ -237,13 +240,15 @@ export class LinkSender {
 
   async #sendAcks(): Promise<void> {
     this.#isAckDue = false
-    while (!this.#acks.isEmpty) {
+    // More than the link takes stays here, where it is counted.
+    while (!this.#acks.isEmpty && this.#ahead <= SEND_AHEAD_BYTES) {
       const { frame } = await this.#seal('ack', ackBody(this.#acks.take()))
       this.#deps.failpoint('ack:sealed')
       this.#saidAt = this.#deps.clock.monotonic()
       this.#give(frame)
       this.#deps.failpoint('ack:sent')
     }
+    if (!this.#acks.isEmpty) this.#isAckDue = true
   }
 
   /** A message, or a part of a large one: they take turns. @returns false when nothing more can be sent now */
@@ -347,12 +352,14 @@ export class LinkSender {
   #refused(unacked: Unacked | undefined, code: string, now: number): void {
     const message = unacked?.transfer === undefined ? unacked?.message : this.chunks.drop(unacked.transfer)
     if (!message) return
-    if (PASSING.has(code)) {
-      this.#putOff.push(message)
-      this.#putOffUntil = now + PUT_OFF_MS
-      this.#deps.wakeAt(this.#putOffUntil)
-      this.#deps.onPutOff(message, code, this.#putOffUntil)
-    } else this.#deps.onRefused(message, code)
+    if (PASSING.has(code)) this.#later(message, code, now)
+    else this.#deps.onRefused(message, code)
+  }
+  #later(message: WaitingMessage, code: string, now: number): void {
+    this.#putOff.push(message)
+    this.#putOffUntil = now + PUT_OFF_MS
+    this.#deps.wakeAt(this.#putOffUntil)
+    this.#deps.onPutOff(message, code, this.#putOffUntil)
   }
 }
 

@@ -119,7 +119,7 @@ export class Outbox {
     if (known) return Promise.resolve(known)
     try {
       const row = this.#check(message, id)
-      this.#reserve(row)
+      this.#reserve(row, message.isAnswer === true)
       const sending = this.#store(row).finally(() => this.#sending.delete(id))
       this.#sending.set(id, sending)
       return sending
@@ -286,11 +286,13 @@ export class Outbox {
   }
 
   /** Counts before it is stored, so that many sends at once cannot pass the limit together. */
-  #reserve({ to, body }: NewOutgoing): void {
+  #reserve({ to, body }: NewOutgoing, isAnswer: boolean): void {
     const own = this.waitingFor(to)
+    // Whoever asks may be anybody, under any number of names.
+    const [most, mostInAll] = isAnswer ? [MAX_ANSWERS_PER_PEER, MAX_WAITING_BESIDE_ANSWERS] : [MAX_WAITING_PER_PEER, MAX_WAITING]
     const isFull = (t: Readonly<Total>, messages: number, bytes: number): boolean =>
       t.messages + 1 > messages || t.bytes + body.length > bytes
-    if (isFull(own, MAX_WAITING_PER_PEER, MAX_WAITING_BYTES_PER_PEER) || isFull(this.#all, MAX_WAITING, MAX_WAITING_BYTES))
+    if (isFull(own, most, MAX_WAITING_BYTES_PER_PEER) || isFull(this.#all, mostInAll, MAX_WAITING_BYTES))
       throw new KithError(
         'QUEUE_FULL',
         'too much waits for this recipient, or in all',
