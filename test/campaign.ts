@@ -39,6 +39,12 @@ const LONG: readonly Long[] = [
     what: 'nodes that send messages and tasks: cut apart for minutes, stopped, killed, on full disks, with wrong clocks, without power'
   },
   {
+    name: 'long',
+    file: 'test/faults/ask-long.test.ts',
+    env: { KITH_MINUTES: '60' },
+    what: 'an hour of messages at random, with kills and pauses: memory and descriptors stay flat (in no short form)'
+  },
+  {
     name: 'power',
     file: 'test/faults/power.test.ts',
     env: { KITH_CAMPAIGN: '1' },
