@@ -116,3 +116,15 @@ test('receipts for many senders are carried a few at a time, and each goes out',
   await eventually('all are told', () => told.size === sent.length)
   assert.ok(most <= 16, `${most} at once`)
 })
+
+test('answers to strangers are refused long before the messages of the user are', () =>
+  withPeer(async peer => {
+    const to = (await selfOf('stranger')).entityId
+    const answer = () => peer.messenger.send({ to, type: 'agent_message', body: note('yes'), isAnswer: true }).then(() => 'taken', codeOf)
+    const codes = await Promise.all(Array.from({ length: MAX_WAITING_PER_PEER / 10 + 5 }, answer))
+    assert.deepEqual(
+      codes.filter(c => c !== 'taken'),
+      Array(5).fill('QUEUE_FULL')
+    )
+    await peer.messenger.send({ to, type: 'agent_message', body: note('by the user') })
+  }))
