@@ -9,6 +9,7 @@ import type { Failpoint, PlantedBug } from '../failpoints.ts'
 import { MAX_UNCOMMITTED_BYTES } from '../limits.ts'
 import type { MessageStore } from '../store.ts'
 import type { IncomingMessage, MessengerEvents } from '../types.ts'
+import { newUuid } from '../uuid.ts'
 import type { Handlers } from './handlers.ts'
 
 export interface InboxDeps {
@@ -115,7 +116,8 @@ export class Inbox {
     if (this.#planted.has(keyOf(message))) return undefined
     this.#planted.add(keyOf(message))
     // A new id stands for a store that does not look for the old one.
-    return this.#deps.store.addReceived(message) ?? -1
+    const { store } = this.#deps
+    return store.addReceived(message) ?? store.addReceived({ ...message, id: newUuid() })
   }
 
   #settle(batch: readonly Arrival[], rows: readonly Stored[], error: unknown): void {
