@@ -2,14 +2,16 @@
  * Makes dist/ for the published package: the command and its workers, with every library inside, so that whoever installs Kith installs
  * `node` and little else (docs/adr/0007). `npm pack` runs it. Development needs no build: Node runs src/ as it is.
  */
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { join } from 'node:path'
-import { build, type Metafile, type Plugin } from 'esbuild'
+import { pathToFileURL } from 'node:url'
+import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild'
 
 const ROOT = import.meta.dirname
 const DIST = join(ROOT, 'dist')
-/** Workers are files of their own, beside the chunks that start them (src/transfer/worker-url.node.ts). */
+/** What Node starts by itself: the loader of the program, and workers, beside the program that starts them (src/transfer/worker-url.node.ts). */
 const ENTRIES = {
   main: 'src/cli/main.ts',
   'verify-worker': 'src/transfer/disk/verify-worker.node.ts',
@@ -17,6 +19,10 @@ const ENTRIES = {
   'hash-worker': 'src/transfer/hashing/hash-worker.node.ts',
   'encrypt-worker': 'src/transfer/encryption/encrypt-worker.node.ts'
 }
+/** The program itself is one script with every library inside: src/cli/load-program.ts calls it with these, and caches its code. */
+const PROGRAM = 'src/cli/run.ts'
+const OPENING = '(function(exports,require,module,kithFolder,kithUrl){"use strict";'
+const CLOSING = '})'
 /** What CommonJS libraries expect to find. */
 const REQUIRE = "import { createRequire as kithCreateRequire } from 'node:module';const require = kithCreateRequire(import.meta.url);"
 
@@ -37,32 +43,83 @@ const plainBuiltins: Plugin = {
   }
 }
 
-rmSync(DIST, { recursive: true, force: true })
-const { metafile } = await build({
+/** What libraries carry along and nobody here uses, or as a text that every start would have to read as code. */
+const lean: Plugin = {
+  name: 'lean',
+  setup({ onLoad }) {
+    // zod's messages in fifty languages; ours are in English.
+    onLoad({ filter: /[\\/]zod[\\/]v4[\\/]locales[\\/]index\.js$/ }, () => ({ contents: "export { default as en } from './en.js'" }))
+    // The DHT's table of 32,768 numbers: read as bytes.
+    onLoad({ filter: /[\\/]generated-prefix-list\.js$/ }, async ({ path }) => {
+      const { default: prefixes } = (await import(pathToFileURL(path).href)) as { readonly default: readonly number[] }
+      const bytes = Buffer.from(Uint32Array.from(prefixes).buffer).toString('base64')
+      return { contents: `export default new Uint32Array(Uint8Array.from(Buffer.from('${bytes}', 'base64')).buffer)` }
+    })
+  }
+}
+
+/** main.ts loads the program through the cache. */
+const cachedProgram: Plugin = {
+  name: 'cached-program',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\/run\.ts$/ }, ({ importer }) =>
+      importer.endsWith('main.ts') ? { path: join(ROOT, 'src/cli/load-program.ts') } : undefined
+    )
+  }
+}
+
+const COMMON: BuildOptions & { readonly metafile: true } = {
   absWorkingDir: ROOT,
-  entryPoints: ENTRIES,
   outdir: DIST,
   bundle: true,
-  // A library that is imported lazily becomes a chunk that is read lazily.
-  splitting: true,
-  chunkNames: '[name]-[hash]',
-  format: 'esm',
   platform: 'node',
   target: 'node24',
-  banner: { js: REQUIRE },
   // Accelerators of ws that need a compiler; it works without. WebRTC's native library comes as an optional dependency.
   external: ['bufferutil', 'utf-8-validate', 'node-datachannel'],
-  plugins: [plainBuiltins],
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'none',
   metafile: true,
   logLevel: 'warning'
+}
+
+rmSync(DIST, { recursive: true, force: true })
+mkdirSync(DIST)
+const program = await build({
+  ...COMMON,
+  entryPoints: { kith: PROGRAM },
+  format: 'cjs',
+  define: { 'import.meta.url': 'kithUrl', 'import.meta.dirname': 'kithFolder' },
+  banner: { js: OPENING },
+  footer: { js: CLOSING },
+  plugins: [plainBuiltins, lean],
+  write: false
 })
-const libraries = bundledPackages(metafile)
+const programName = writeProgram(program.outputFiles[0]!.text)
+const { metafile } = await build({
+  ...COMMON,
+  entryPoints: ENTRIES,
+  // What several workers use, and what they use rarely, are files of their own.
+  splitting: true,
+  chunkNames: '[name]-[hash]',
+  format: 'esm',
+  define: { KITH_PROGRAM: JSON.stringify(programName) },
+  banner: { js: REQUIRE },
+  plugins: [cachedProgram, plainBuiltins]
+})
+const libraries = [...new Set([metafile, program.metafile].flatMap(bundledPackages))].sort()
 writeFileSync(join(DIST, 'THIRD-PARTY.txt'), licences(libraries))
-const bytes = Object.values(metafile.outputs).reduce((n, o) => n + o.bytes, 0)
-console.log(`dist: ${Object.keys(metafile.outputs).length} files, ${(bytes / 1e6).toFixed(1)} MB, ${libraries.length} libraries inside`)
+const written = readdirSync(DIST).map(name => statSync(join(DIST, name)).size)
+const bytes = written.reduce((n, size) => n + size, 0)
+console.log(`dist: ${written.length} files, ${(bytes / 1e6).toFixed(1)} MB, ${libraries.length} libraries inside`)
+
+/** Every start reads it as bytes, so it is ASCII. @returns its name, which changes with its content */
+function writeProgram(text: string): string {
+  const ascii = text.replace(/[^\0-\x7f]/g, c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  const name = `kith-${createHash('sha256').update(ascii).digest('hex').slice(0, 16)}.cjs`
+  writeFileSync(join(DIST, name), ascii)
+  return name
+}
 
 /** Folders of the packages whose code is in the bundle. */
 function bundledPackages({ outputs }: Metafile): string[] {
@@ -78,7 +135,7 @@ function bundledPackages({ outputs }: Metafile): string[] {
     const folder = /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0]
     if (folder) folders.add(folder)
   }
-  return [...folders].sort()
+  return [...folders]
 }
 
 /** Names and licence texts of the libraries: their licences ask that they travel along. */

@@ -1,9 +1,11 @@
 /** Who takes part in the demo: a file, wallets, a local chain, four seeders and perhaps aria2, each a real process. */
 import { randomFillSync } from 'node:crypto'
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { systemClock } from '../base/clock.ts'
 import type { ShareView } from '../node/types.ts'
 import { type DemoProcess, startKith, startProgram } from './demo-process.ts'
@@ -123,7 +125,8 @@ function shareArgs(file: string, role: Role, options: DemoOptions, rpc: string, 
 /** Whether a package with native code is there and loads, found out in a process of its own. */
 async function canLoad(name: string): Promise<boolean> {
   try {
-    const code = `import(${JSON.stringify(import.meta.resolve(name))}).then(() => process.exit(0), () => process.exit(1))`
+    const { href } = pathToFileURL(createRequire(import.meta.url).resolve(name))
+    const code = `import(${JSON.stringify(href)}).then(() => process.exit(0), () => process.exit(1))`
     await using child = startProgram(name, process.execPath, ['--input-type=module', '--eval', code])
     return (await child.ended) === 0
   } catch {

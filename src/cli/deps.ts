@@ -25,7 +25,7 @@ export const realDeps: CliDeps = {
     return loadConfig(flags, process.env)
   },
   openNode: async (config, options) => {
-    const { openNode } = await import('../node/open.node.ts')
-    return openNode(config, options)
+    const [{ openNode }, { limitYoungHeap }] = await Promise.all([import('../node/open.node.ts'), import('./young-heap.ts')])
+    return openNode(config, { ...options, onThreads: limitYoungHeap })
   }
 }

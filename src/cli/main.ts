@@ -9,23 +9,11 @@ if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
   if (args.some(a => a.startsWith('kith:') && a.includes('#'))) process.title = 'kith'
   const { enableCodeCache } = await import('./code-cache.ts')
   enableCodeCache(process.env)
-  preload()
-  const { setFlagsFromString } = await import('node:v8')
-  // Else the young part of the heap grows by 30 MiB and more while a file passes, for no gain: the bytes themselves are never on it.
-  // (Its limit cannot be set any more once Node runs; how fast it grows can.)
-  setFlagsFromString('--semi-space-growth-factor=1')
   const { run } = await import('./run.ts')
   process.exitCode = await run(args)
   // What a slow reader has not taken yet must not be cut: a long result or text.
   for (const stream of [process.stdout, process.stderr])
     if (stream.writableLength > 0) await new Promise<void>(resolve => stream.write('', () => resolve()))
   // Everything is closed by now. libp2p leaves a timer of a second behind, which must not keep a script waiting.
-  setTimeout(() => process.exit(), 20).unref()
-}
-
-/** Once a flag of V8 has changed, Node compiles its own modules anew instead of taking them from the cache that is built in: 30 ms for these. */
-function preload(): void {
-  const needed =
-    'child_process crypto dgram dns/promises fs/promises http https net os readline sqlite stream/promises tls worker_threads zlib'
-  for (const name of needed.split(' ')) process.getBuiltinModule(`node:${name}`)
+  process.exit()
 }

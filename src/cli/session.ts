@@ -35,6 +35,8 @@ export interface SessionOptions {
 /** How long a command waits for a node that has the lock of the home but does not answer yet, or is just ending. */
 const BUSY_MS = 10_000
 const ANSWER_MS = 3_000
+/** A download that is over sooner is nobody's to ask about; the API of a command that fetches would take a tenth of its time. */
+const API_AFTER_MS = 1_000
 
 /** @throws ALREADY_RUNNING when another process holds the home and does not answer, and what openNode throws */
 export async function openSession(context: Context, options: SessionOptions = {}): Promise<Session> {
@@ -81,9 +83,17 @@ async function openOwn(
   const node = stack.use(await context.deps.openNode(config, { signal: context.lifetime.signal, log, resume, fetches, ...given }))
   const client = createLocalClient(node, () => context.lifetime.stop())
   // The API starts beside the command's own work; a command that does not print its URL need not wait for it.
-  const server = serve ? openServer(context, config, client, log, given) : undefined
-  server?.catch((error: unknown) => context.output.note(`kith: no API: ${textOf(error)}`))
+  let server: Promise<ApiServer> | undefined
+  const startServer = (): Promise<ApiServer> => {
+    if (server) return server
+    server = openServer(context, config, client, log, given)
+    server.catch((error: unknown) => context.output.note(`kith: no API: ${textOf(error)}`))
+    return server
+  }
+  const starting = serve && fetches ? setTimeout(startServer, API_AFTER_MS) : undefined
+  if (serve && !fetches) startServer()
   stack.defer(async () => {
+    clearTimeout(starting)
     await (await server?.catch(() => undefined))?.[Symbol.asyncDispose]()
   })
   const owned = stack.move()
@@ -91,8 +101,8 @@ async function openOwn(
     client,
     own: true,
     apiUrl: async () => {
-      if (!server) throw new KithError('NODE_UNREACHABLE', 'this node serves no API')
-      return (await server).url
+      if (!serve) throw new KithError('NODE_UNREACHABLE', 'this node serves no API')
+      return (await startServer()).url
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync()
   }

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { execFile, execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import test, { after } from 'node:test'
@@ -47,7 +47,7 @@ let problem: string | undefined
 test('the tarball holds the program, the contracts, the readme and the licence, and nothing else', async () => {
   const { stdout } = await npm(ROOT, 'pack', '--json', '--pack-destination', FOLDER)
   const [packed] = JSON.parse(stdout.slice(stdout.indexOf('['))) as [{ filename: string; size: number; files: { path: string }[] }]
-  const allowed = /^(bin\/kith\.mjs|dist\/[\w.-]+\.(js|txt)|contracts\/[\w]+\.(json|sol)|README\.md|LICENSE|package\.json)$/
+  const allowed = /^(bin\/kith\.mjs|dist\/[\w.-]+\.(c?js|txt)|contracts\/[\w]+\.(json|sol)|README\.md|LICENSE|package\.json)$/
   assert.deepEqual(
     packed.files.map(f => f.path).filter(f => !allowed.test(f)),
     []
@@ -96,6 +96,30 @@ test('it shares and fetches a file, both in packaged workers', async t => {
   assert.ok(readFileSync(String(got.last['path'])).equals(content))
   seeder.kill('SIGTERM')
   assert.equal((await seeder.ended()).code, 0)
+})
+
+test('compiled code is kept for the next start, and a damaged copy is done without', async t => {
+  if (problem) return t.skip(problem)
+  const home = newHome(t)
+  const env = { NODE_COMPILE_CACHE: '' }
+  const usage = async (): Promise<void> =>
+    assert.equal((await new Process(KITH, home, ['get', 'nonsense', '--json'], undefined, env).ended()).code, 2)
+  await usage()
+  const [folder] = readdirSync(join(home, 'cache'))
+  const file = join(home, 'cache', folder!, 'kith-files.bin')
+  assert.equal(statSync(file).mode & 0o777, 0o600)
+  const { ino } = statSync(file)
+  await usage()
+  assert.equal(statSync(file).ino, ino, 'the same code again is not written again')
+  const whole = readFileSync(file)
+  whole.writeUInt8(whole.readUInt8(whole.length >> 1) ^ 1, whole.length >> 1)
+  for (const damaged of [whole, whole.subarray(0, 1000), Buffer.from('x')]) {
+    writeFileSync(file, damaged)
+    const { mtimeMs } = statSync(file)
+    await usage()
+    const written = statSync(file)
+    assert.ok(written.size > 1_000_000 && written.mtimeMs > mtimeMs, 'written anew')
+  }
 })
 
 test('under an older Node the launcher passes signals and exit codes, and its death ends the program', async t => {
