@@ -17,6 +17,7 @@ import { ConnectionLimiter, type ConnectionLimits } from './connection-limiter.t
 import { makeGater } from './gater.ts'
 import { Host, type HostServices } from './host.ts'
 import { InboundPlaces } from './inbound-places.ts'
+import { lazyNoise } from './lazy-noise.ts'
 import {
   HANDSHAKE_TIMEOUT_MS,
   MAX_ADDRESSES_PER_PEER,
@@ -112,13 +113,12 @@ async function createLibp2p<S extends HostServices>(
   reachability: ReachabilityWatch,
   refused: RefusedPeers
 ): Promise<Libp2p<S>> {
-  const [{ createLibp2p }, { tcp }, { webSockets }, { tls }, { noise }, { yamux }, { identify }, { ping }, { keys }, relayTransport] =
+  const [{ createLibp2p }, { tcp }, { webSockets }, { tls }, { yamux }, { identify }, { ping }, { keys }, relayTransport] =
     await Promise.all([
       import('libp2p'),
       import('@libp2p/tcp'),
       import('@libp2p/websockets'),
       import('@libp2p/tls'),
-      import('@libp2p/noise'),
       import('@libp2p/yamux'),
       import('@libp2p/identify'),
       import('@libp2p/ping'),
@@ -159,7 +159,7 @@ async function createLibp2p<S extends HostServices>(
       ),
       relayTransport
     ],
-    connectionEncrypters: [tls(), noise()],
+    connectionEncrypters: [tls(), lazyNoise],
     streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: MAX_STREAM_WINDOW_BYTES, maxReadBufferLength: MAX_PAUSED_BYTES } })],
     datastore: datastoreFor(isConnected, self, options.maxUnknownPeers ?? MAX_UNKNOWN_PEERS),
     connectionManager: {

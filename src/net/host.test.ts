@@ -52,6 +52,26 @@ test('request and response over TCP and WebSocket, both encrypted, with addresse
   }
 })
 
+test('a peer that speaks only Noise is understood, in both directions', async t => {
+  const [a, { createLibp2p }, { tcp }, { noise }, { yamux }] = [
+    await open(t),
+    await import('libp2p'),
+    await import('@libp2p/tcp'),
+    await import('@libp2p/noise'),
+    await import('@libp2p/yamux')
+  ]
+  const parts = { transports: [tcp()], connectionEncrypters: [noise()], streamMuxers: [yamux()] }
+  for (const direction of ['inbound', 'outbound']) {
+    const other = await createLibp2p({ ...parts, addresses: { listen: [TCP] } })
+    t.after(() => other.stop())
+    const [dialler, answerer] = direction === 'inbound' ? [other, a.host.libp2p] : [a.host.libp2p, other]
+    for (const address of other.getMultiaddrs()) a.gate.allow(address.toString(), 'user')
+    const connection = await within(dialler.dial(answerer.getMultiaddrs()))
+    assert.equal(connection.encryption, '/noise')
+    assert.ok(connection.remotePeer.equals(answerer.peerId))
+  }
+})
+
 test('errors of a request have their codes', async t => {
   const [a, b] = [await open(t), await open(t)]
   a.host.rpc.handle('echo', { maxRequestBytes: 100, perSecond: 100 }, async request => request)
