@@ -26,6 +26,7 @@ export const realDeps: CliDeps = {
   },
   openNode: async (config, options) => {
     const [{ openNode }, { limitYoungHeap }] = await Promise.all([import('../node/open.node.ts'), import('./young-heap.ts')])
-    return openNode(config, { ...options, onThreads: limitYoungHeap })
+    limitYoungHeap()
+    return openNode(config, options)
   }
 }

@@ -18,8 +18,6 @@ export interface NetworkWishes {
   readonly log: Logger
   /** Others are asked whether they reach us: worth it for a node that is there for a while. */
   readonly staysUp: boolean
-  /** Called when the services' libraries are loaded and the host is not yet. */
-  readonly onServices?: (() => void) | undefined
 }
 
 /** @throws LISTEN_FAILED */
@@ -37,7 +35,6 @@ export async function openNetwork(stack: AsyncDisposableStack, config: Config, w
   const log = wishes.log.child('net')
   const deps = { clock: systemClock, log, gate }
   const services = await servicesOf(config, gate, log, staysUp)
-  wishes.onServices?.()
   const { reachability, relays } = config
   const setting = reachability === 'auto' ? {} : { reachability }
   const open = (listen: readonly string[]) =>

@@ -34,8 +34,6 @@ export interface OpenNodeOptions {
   readonly resume?: boolean
   /** A download follows at once: its threads start while the rest of the node opens. */
   readonly fetches?: boolean
-  /** Called once, when the first threads have had time to start and the network's libraries are being loaded. */
-  readonly onThreads?: () => void
   /** Of this home's API: opens the message server's /peers and /stats to its owner. */
   readonly token?: string
 }
@@ -50,7 +48,7 @@ export async function openNode(config: Config, options: OpenNodeOptions = {}): P
   const workers = options.fetches ? stack.use(new FirstWorkers()) : undefined
   const identity = await openIdentity(join(config.folders.data, 'identity'), { clock: systemClock })
   options.signal?.throwIfAborted()
-  const network = await openNetwork(stack, config, { identity, log, staysUp: options.resume === true, onServices: options.onThreads })
+  const network = await openNetwork(stack, config, { identity, log, staysUp: options.resume === true })
   options.signal?.throwIfAborted()
   const { openPayments } = await import('./payments.node.ts')
   const payments = stack.use(await openPayments({ clock: systemClock, log: log.child('pay'), rpc: network.host.rpc, identity }, config))
