@@ -1,6 +1,7 @@
 /** Kademlia as Kith runs it: a network of its own by protocol name, server mode, no stored values, bounded lookups. */
 import type { PeerId } from '@libp2p/interface'
 import type { KadDHT, KadDHTComponents, SingleKadDHT } from '@libp2p/kad-dht'
+import type { Multiaddr } from '@multiformats/multiaddr'
 import { ipOf } from '../net/libp2p-rpc.ts'
 import type { ScopeGate } from '../net/scope-gate.ts'
 import { ALPHA, CLEANUP_MS, DISJOINT_PATHS, K, MAX_ADDRESSES_PER_PROVIDER, MAX_PROVIDERS, PROVIDER_VALIDITY_MS } from './limits.ts'
@@ -30,6 +31,7 @@ export async function dhtService(
   options: DhtServiceOptions = {}
 ): Promise<(components: KadDHTComponents) => Dht> {
   const [{ kadDHT }, { tellWithin }] = await Promise.all([import('@libp2p/kad-dht'), import('./dht-told.ts')])
+  let own: ((peer: PeerId) => Multiaddr[] | undefined) | undefined
   const factory = kadDHT({
     protocol: options.protocol ?? KAD_PROTOCOL,
     clientMode: options.clientMode ?? false,
@@ -50,10 +52,13 @@ export async function dhtService(
     reprovide: { interval: CLEANUP_MS, validity: PROVIDER_VALIDITY_MS, threshold: 0 },
     peerInfoMapper: peer => ({
       ...peer,
-      multiaddrs: peer.multiaddrs.filter(a => deps.gate.permits(a.toString())).slice(0, MAX_ADDRESSES_PER_PROVIDER)
+      multiaddrs: (own?.(peer.id) ?? peer.multiaddrs.filter(a => deps.gate.permits(a.toString()))).slice(0, MAX_ADDRESSES_PER_PROVIDER)
     })
   })
   return components => {
+    // Who asks the provider itself is told: the library's answer has only what it knows of others. They are the addresses of the records
+    // that we send. The gate says whom we may dial, and would drop those in a home network; these are for the asker's gate.
+    own = peer => (components.peerId.equals(peer) ? components.addressManager.getAddresses() : undefined)
     const dht = factory(components) as Dht
     liftProviderLimit(dht)
     tellWithin(dht, components)

@@ -106,6 +106,23 @@ test('an announcement made alone is published when the first peer comes', async 
   )
 })
 
+test('a seeder is found by who knows nobody but it, also where its own gate lets nobody dial', async t => {
+  // 0.0.0.0 opens nothing, as on a computer with an address of a home network; the record went to a node that is gone.
+  const b = await openNode(t, [], { listen: '/ip4/0.0.0.0/tcp/0' })
+  const address = b.host.addresses().find(x => x.startsWith('/ip4/127.0.0.1/'))!
+  const gone = await openNode(t)
+  gone.gate.allow(address, 'user')
+  await gone.host.dial(address, AbortSignal.timeout(5000))
+  const fileId = randomBytes(32)
+  await b.finder.announce(fileId)
+  await gone.host[Symbol.asyncDispose]()
+  const c = await openNode(t, [address])
+  assert.deepEqual(
+    (await findAll(c.finder, fileId)).map(p => p.peerId),
+    [b.host.peerId]
+  )
+})
+
 test('an announcement that is withdrawn before anybody came ends', async t => {
   const b = await openNode(t)
   const fileId = randomBytes(32)
