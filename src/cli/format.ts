@@ -55,12 +55,12 @@ export function parseCount(text: string, max: number): number {
   return Math.min(max, Number(text))
 }
 
-/** Lines of text that came from somebody else. */
-export const cleanLines = (text: string, maxLines = 10_000): string[] =>
+/** Lines of text that came from somebody else, each whole: a result or a message must not lose its end without a word. */
+export const cleanLines = (text: string, maxLines: number = Number.POSITIVE_INFINITY): string[] =>
   text
     .split('\n')
     .slice(0, maxLines)
-    .map(line => clean(line.replaceAll('\t', '  ').replace(/\r$/, ''), 100_000))
+    .map(line => clean(line.replaceAll('\t', '  ').replace(/\r$/, ''), Number.POSITIVE_INFINITY))
 
 /**
  * Text that came from somebody else, for one line of a terminal: control, direction and invisible characters cannot move the cursor or
@@ -68,6 +68,7 @@ export const cleanLines = (text: string, maxLines = 10_000): string[] =>
  */
 export function clean(text: string, maxChars = 500): string {
   const safe = text.toWellFormed().replace(HARMFUL, '\ufffd')
+  if (safe.length <= maxChars) return safe
   const chars = [...safe]
   return chars.length <= maxChars ? safe : `${chars.slice(0, maxChars - 1).join('')}…`
 }

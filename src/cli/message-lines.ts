@@ -39,7 +39,7 @@ export function linesOf(m: MessageView, now: number = Date.now()): string[] {
 /** All that a message says, and nothing else, for `kith msg show`. */
 export function wholeOf(m: MessageView): string[] {
   if (m.text === undefined) return [...contentOf(m), ...fileLines(m)]
-  return [...cleanLines(m.text, Number.POSITIVE_INFINITY), ...fileLines(m)]
+  return [...cleanLines(m.text), ...fileLines(m)]
 }
 
 function contentOf(m: MessageView): string[] {

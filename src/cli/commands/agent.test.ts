@@ -26,6 +26,13 @@ test('what a worker gave cannot move the cursor, and one that gave nothing to sh
   assert.ok(describeTask({ ...task(undefined), file }, false).includes("  kith get 'kith:x'"))
 })
 
+test('a long result is printed to its end', () => {
+  const lines = Array.from({ length: 12_000 }, (_, i) => `line ${i}`)
+  assert.deepEqual(describeTask(task(lines.join('\n')), false), lines)
+  const long = 'z'.repeat(200_000)
+  assert.deepEqual(describeTask(task(long), false), [long])
+})
+
 test('a task that goes on, or was not allowed, says what can be done about it', () => {
   const running = { ...task(undefined), state: 'IN_PROGRESS', progress: 0 } as const
   assert.deepEqual(describeTask(running, false)[0], '12345678  s to …z6MkPeer: IN_PROGRESS')
