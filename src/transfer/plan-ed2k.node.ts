@@ -10,6 +10,7 @@ import { makeGrid } from './grid.ts'
 import { checkHashSet, hashSetFor, PART_BYTES } from './hashing/ed2k-hash.ts'
 import { FIRST_SOURCE_MS } from './limits.ts'
 import type { FeedContext, Plan } from './plan.node.ts'
+import { peersNamed, unaskedText } from './unasked.ts'
 
 export interface Ed2kPlanDeps {
   readonly ed2k: Ed2k
@@ -18,12 +19,16 @@ export interface Ed2kPlanDeps {
   readonly finders: readonly Ed2kFinder[]
   /** Tells servers and Kad that parts of a file are here, until disposed. */
   readonly announce?: ((file: OfferedFile) => AsyncDisposable) | undefined
+  /** One line for the user. */
+  readonly note?: (text: string) => void
 }
 
 /** @throws BAD_ED2K_LINK, NO_SOURCES, CANCELLED */
 export async function planEd2k(deps: Ed2kPlanDeps, text: string, signal: AbortSignal): Promise<Plan> {
   const link = parseEd2kLink(text)
   const { size, hash, name } = link
+  const unasked = unaskedOf(deps, link)
+  if (unasked !== undefined) deps.note?.(unasked)
   const hashes = hashSetOfLink(link) ?? (await fetchHashSet(deps, link, signal))
   const hex = bytesToHex(hash)
   const { announce } = deps
@@ -50,6 +55,9 @@ export async function planEd2k(deps: Ed2kPlanDeps, text: string, signal: AbortSi
   }
 }
 
+const unaskedOf = ({ given }: Ed2kPlanDeps, { sources = [] }: Ed2kLink): string | undefined =>
+  given.length > 0 ? undefined : unaskedText(peersNamed(sources), [])
+
 /** A file shorter than a part has no other hash than its own; a link may carry the set, which proves itself or is ignored. */
 function hashSetOfLink({ hash, size, parts }: Ed2kLink): Uint8Array | undefined {
   if (size < PART_BYTES) return hash
@@ -60,7 +68,8 @@ function hashSetOfLink({ hash, size, parts }: Ed2kLink): Uint8Array | undefined 
   }
 }
 
-async function fetchHashSet({ ed2k, given, finders }: Ed2kPlanDeps, link: Ed2kLink, signal: AbortSignal): Promise<Uint8Array> {
+async function fetchHashSet(deps: Ed2kPlanDeps, link: Ed2kLink, signal: AbortSignal): Promise<Uint8Array> {
+  const { ed2k, given, finders } = deps
   const peers = [
     ...given.map(peer => ({ peer, trust: 'given' as const })),
     ...(link.sources ?? []).map(peer => ({ peer, trust: 'found' as const }))
@@ -71,7 +80,8 @@ async function fetchHashSet({ ed2k, given, finders }: Ed2kPlanDeps, link: Ed2kLi
   } catch (cause) {
     if (signal.aborted) throw new KithError('CANCELLED', 'stopped', {}, { cause })
     const hint = 'name a client with --peer or an ed2k server; public networks are off unless --public is given'
-    throw new KithError('NO_SOURCES', 'nobody who has the file of this ed2k link could be reached', {}, { cause, hint })
+    const unasked = unaskedOf(deps, link)
+    throw new KithError('NO_SOURCES', 'nobody who has the file of this ed2k link could be reached', {}, { cause, hint: unasked ?? hint })
   }
 }
 

@@ -15,6 +15,7 @@ import { makeGrid } from './grid.ts'
 import { FIRST_SOURCE_MS, MAX_TORRENT_BYTES } from './limits.ts'
 import type { FeedContext, Plan } from './plan.node.ts'
 import { filesOfTorrent, foreignTorrent, hashesOfTorrent } from './torrent-content.node.ts'
+import { peersNamed, trackersNamed, unaskedText } from './unasked.ts'
 
 export interface TorrentPlanDeps {
   readonly bittorrent: BitTorrent
@@ -24,6 +25,8 @@ export interface TorrentPlanDeps {
   readonly given: PeerHints
   /** WebTorrent; undefined: not over it. */
   readonly web?: TorrentWeb | undefined
+  /** One line for the user. */
+  readonly note?: (text: string) => void
 }
 
 /** The swarm of browsers, at WebSocket trackers that a torrent or the user named. */
@@ -43,7 +46,9 @@ export async function planTorrent(
   signal: AbortSignal
 ): Promise<Plan> {
   const magnet = address.kind === 'magnet' ? parseMagnet(address.text) : undefined
+  if (magnet) tellUnasked(deps, magnet)
   const metainfo = magnet ? await fetchMetainfo(deps, magnet, signal) : await readTorrent(deps, address, signal)
+  if (!magnet) tellUnasked(deps, metainfo)
   const { infoHash, size, pieceLength, pieces, v2 } = metainfo
   const hex = bytesToHex(infoHash)
   return {
@@ -66,6 +71,21 @@ export async function planTorrent(
     files: metainfo.multiFile ? filesOfTorrent(metainfo) : undefined,
     feed: (context, feedSignal) => feed(deps, metainfo, magnet, context, feedSignal)
   }
+}
+
+const NOBODY_NAMED = 'it names no tracker: name one with --tracker, a peer with --peer, or a DHT with --dht-bootstrap'
+
+/** Says which address of a link is not asked. @returns what it says */
+function tellUnasked(
+  { given, note }: TorrentPlanDeps,
+  { trackers, webTrackers = [], peers = [] }: Pick<Magnet, 'trackers' | 'webTrackers'> & Partial<Pick<Magnet, 'peers'>>
+): string | undefined {
+  const named = [...trackersNamed([...trackers, ...webTrackers]), ...peersNamed(peers)]
+  // Whoever named some way knows how.
+  if ((given.peers ?? []).length > 0) return undefined
+  const text = named.length + (given.trackers ?? []).length === 0 ? NOBODY_NAMED : unaskedText(named, given.trackers ?? [])
+  if (text !== undefined) note?.(text)
+  return text
 }
 
 const webTrackersOf = (torrent: Metainfo, magnet: Magnet | undefined): readonly string[] => magnet?.webTrackers ?? torrent.webTrackers ?? []
@@ -107,11 +127,8 @@ function parseFile(path: string): Metainfo {
   return parseTorrent(readFileSync(path))
 }
 
-async function fetchMetainfo(
-  { bittorrent, given, web, over = EVERYTHING }: TorrentPlanDeps,
-  magnet: Magnet,
-  signal: AbortSignal
-): Promise<Metainfo> {
+async function fetchMetainfo(deps: TorrentPlanDeps, magnet: Magnet, signal: AbortSignal): Promise<Metainfo> {
+  const { bittorrent, given, web, over = EVERYTHING } = deps
   const found = new AbortController()
   const soon = AbortSignal.any([signal, found.signal, AbortSignal.timeout(2 * FIRST_SOURCE_MS)])
   const ways = [over.bittorrent ? bittorrent.fetchMetainfo(magnet, given, soon) : undefined, web?.fetchMetainfo(magnet, soon)]
@@ -123,7 +140,8 @@ async function fetchMetainfo(
     const hint = over.bittorrent
       ? 'name a tracker with --tracker, a peer with --peer or a DHT with --dht-bootstrap; public ones are off unless --public is given'
       : 'over WebTorrent alone peers are only found at WebSocket trackers: --tracker wss://…'
-    throw new KithError('NO_SOURCES', 'no peer gave the metadata of this magnet link', {}, { cause, hint })
+    const unasked = over.bittorrent ? tellUnasked(deps, magnet) : undefined
+    throw new KithError('NO_SOURCES', 'no peer gave the metadata of this magnet link', {}, { cause, hint: unasked ?? hint })
   } finally {
     found.abort()
     await Promise.allSettled(ways)

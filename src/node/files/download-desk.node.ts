@@ -187,7 +187,7 @@ export class DownloadDesk implements AsyncDisposable {
         networks.ed2k.service.open()
       ])
       const from = { given: readEd2kPeers(hints.peers), finders: joined.finders }
-      return await planEd2k({ ed2k: protocol, ...from, announce: file => joined.announce(file) }, address.text, signal)
+      return await planEd2k({ ed2k: protocol, ...from, announce: file => joined.announce(file), note }, address.text, signal)
     }
     const [{ planTorrent }, { readPeers }] = await Promise.all([
       import('../../transfer/plan-torrent.node.ts'),
@@ -202,7 +202,7 @@ export class DownloadDesk implements AsyncDisposable {
         }
       : undefined
     const over = { bittorrent: allowed.includes(networks.bittorrent.protocol), http: allowed.some(p => p.name === 'http') }
-    return await planTorrent({ bittorrent: networks.bittorrent.opened.protocol, over, given, web }, address, signal)
+    return await planTorrent({ bittorrent: networks.bittorrent.opened.protocol, over, given, web, note }, address, signal)
   }
 
   async #planKith(
@@ -255,6 +255,10 @@ function checkFolder(folder: string): string {
     if (statSync(real).isDirectory()) return real
   } catch {
     // said below
+  }
+  if (statSync(folder, { throwIfNoEntry: false })?.isFile()) {
+    const hint = 'give the folder to put the file in: it gets the name under which it is shared'
+    throw new KithError('PATH_FORBIDDEN', `${folder} is a file, not a folder`, { folder }, { hint })
   }
   throw new KithError('PATH_FORBIDDEN', `there is no folder ${folder}`, { folder }, { hint: 'create it first, or choose another with -o' })
 }
