@@ -27,8 +27,17 @@ export const hostPorts: Collector = collector(
 )
 export const rpcUrls: Collector = collector(v => /^https?:\/\/[^\s/]/.test(v) && URL.canParse(v), 'It looks like http://host:port.')
 
-/** An address for a node, which may have another working directory. */
+/**
+ * An address for a node, which may have another working directory. Links come out of mails and chats: with the quotes around them, and broken
+ * into lines. No link has white space in it, so what is there was added on the way.
+ */
 export function addressOf(text: string): string {
+  const bare = text
+    .trim()
+    .replace(/^(?<open>["'`<\u2018\u201c\u201e\u00ab])(?<inner>[\s\S]*)["'`>\u2018\u2019\u201c\u201d\u00bb]$/u, '$<inner>')
+    .trim()
+  if (/^(?:kith|magnet|ed2k|https?):/i.test(bare)) return bare.replace(/\s*[\r\n]+\s*/g, '')
+  if (/^[0-9a-z]{20,}$/i.test(bare)) return bare
   const isFile = !/^[a-z0-9+]{2,}:/i.test(text) && /\.torrent$/i.test(text)
   return isFile ? resolve(text) : text
 }

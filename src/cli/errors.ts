@@ -6,5 +6,6 @@ export const cliErrors = {
   BAD_SIZE: 'not a size or rate',
   BAD_DURATION: 'not a time',
   BAD_NUMBER: 'not a number from 1 on',
+  AMBIGUOUS_ID: 'the first digits of an id fit several',
   INTERRUPTED: 'stopped by a signal'
 } as const

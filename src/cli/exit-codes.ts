@@ -40,6 +40,7 @@ const EXACT: Readonly<Record<string, Kind>> = {
   API_BODY_TOO_LARGE: 'usage',
   INVALID_ADDRESS: 'usage',
   NOT_A_FILE: 'usage',
+  AMBIGUOUS_ID: 'usage',
   FILE_EMPTY: 'usage',
   FILE_NOT_FOUND: 'notFound',
   NO_SOURCE: 'notFound',
