@@ -20,6 +20,23 @@ test('every command has a description, and docs/cli.md names every command and o
   }
 })
 
+test('the help of every command ends with examples of it, and says where the options of all are', () => {
+  const helpOf = (c: Command): string => {
+    let text = ''
+    c.configureOutput({ writeOut: part => (text += part) }).outputHelp()
+    return text
+  }
+  const check = (c: Command, path: string): void => {
+    const help = helpOf(c)
+    assert.match(help, new RegExp(`\nExamples:\n(?:.*\n)*.*${path}`), path)
+    assert.match(help, /Options that every command has .*: kith --help/, path)
+    assert.doesNotMatch(help, /--wallet-passphrase-file/, path)
+    for (const inner of c.commands) check(inner, `${path} ${inner.name()}`)
+  }
+  for (const c of program.commands) check(c, `kith ${c.name()}`)
+  assert.match(helpOf(program), /--wallet-passphrase-file/)
+})
+
 test('a command line loads only the commands it may mean', async () => {
   const one = await buildProgram(() => async () => {}, ['--home', 'share', 'status'])
   assert.deepEqual(

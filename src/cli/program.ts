@@ -4,6 +4,7 @@ import { logLevels } from '../base/log.ts'
 import { version } from '../node/version.ts'
 import { collect, hostPorts, ipAddresses, portNumber, rpcUrls } from './arguments.ts'
 import type { Act, Register } from './context.ts'
+import { EXAMPLES as EXAMPLES_OF } from './examples.ts'
 
 /** In the order of the help. */
 const COMMANDS: Readonly<Record<string, () => Promise<{ readonly register: Register }>>> = {
@@ -47,7 +48,6 @@ export async function buildProgram(act: Act, args: readonly string[]): Promise<C
     .exitOverride()
     // Messages are printed by run.ts, in the form of all others.
     .configureOutput({ outputError: () => {} })
-    .configureHelp({ showGlobalOptions: true })
     .helpCommand(false)
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES)
@@ -57,8 +57,17 @@ export async function buildProgram(act: Act, args: readonly string[]): Promise<C
   const wanted = named.length === 0 || named.includes('completion') ? Object.keys(COMMANDS) : named
   const modules = await Promise.all(wanted.map(name => COMMANDS[name]!()))
   for (const { register } of modules) register(program, act)
+  for (const command of program.commands) addHelp(command, command.name())
   if (args.length === 0) program.action(() => program.outputHelp())
   return program
+}
+
+/** What stands below the options of a command and of those in it: examples, and where the options are that all have. */
+function addHelp(command: Command, path: string): void {
+  const examples = EXAMPLES_OF[path]
+  if (examples) command.addHelpText('after', ['', 'Examples:', ...examples.map(e => `  ${e}`)].join('\n'))
+  command.addHelpText('after', '\nOptions that every command has (--home, --json, --port, --bootstrap …): kith --help')
+  for (const inner of command.commands) addHelp(inner, `${path} ${inner.name()}`)
 }
 
 function addGlobalOptions(program: Command): void {
