@@ -11,6 +11,7 @@ import type { Context, Register } from '../context.ts'
 import { exitCodeOf, exitCodes } from '../exit-codes.ts'
 import { clean, formatBytes, formatDuration, formatRate, formatWei, parseSize } from '../format.ts'
 import { renderDownload, summaryLine } from '../progress.ts'
+import { showSeeding } from '../seeding-screen.ts'
 import { openSession, readyOf, type Session } from '../session.ts'
 import { passphraseOf, readStdinLine } from '../terminal-input.ts'
 
@@ -54,7 +55,7 @@ export const register: Register = (program, act) => {
     .option('--sequential', 'in order from the front, to watch while it comes')
     .option('--passphrase', 'ask for the passphrase of an encrypted file')
     .option('--passphrase-file <file>', 'read it from the first line of a file of mode 0600')
-    .addOption(new Option('--peer <host:port>', 'ask this BitTorrent peer as well (repeatable)').argParser(collect))
+    .addOption(new Option('--peer <host:port>', 'ask this peer of a BitTorrent or ed2k link as well (repeatable)').argParser(collect))
     .addOption(new Option('--tracker <url>', 'ask this BitTorrent tracker as well (repeatable); none by default').argParser(collect))
     .addHelpText('after', EXAMPLES)
     .action(act(get))
@@ -118,6 +119,7 @@ async function follow(context: Context, client: NodeClient, started: DownloadVie
   using screen = context.output.screen()
   let view = started
   let noted = Number.NEGATIVE_INFINITY
+  let said = ''
   context.lifetime.signal.addEventListener('abort', onSignal, { once: true })
   try {
     if (context.lifetime.signal.aborted) onSignal()
@@ -126,8 +128,10 @@ async function follow(context: Context, client: NodeClient, started: DownloadVie
       view = event.download
       context.output.event(event)
       screen?.draw(() => renderDownload(view, screen.columns, context.output.palette), isOver(view))
-      if (!screen && systemClock.monotonic() - noted >= NOTE_MS) {
+      const isNews = view.state !== 'fetching' && view.message !== said
+      if (!screen && (isNews || systemClock.monotonic() - noted >= NOTE_MS)) {
         noted = systemClock.monotonic()
+        said = view.message
         context.output.note(`${clean(view.name ?? 'kith get', 60)}: ${summaryLine(view)}`)
       }
       if (isOver(view)) return view
@@ -151,7 +155,10 @@ async function seed(context: Context, session: Session, view: DownloadView): Pro
   const share = (await session.client.shares()).find(s => s.fileId === view.fileId)
   const ready = { ...(await readyOf(session)), ...(share ? { link: share.link } : {}), download: view }
   context.output.result(ready, () => [...describeResult(view), 'Seeding. Press Ctrl-C to stop.'])
-  await context.lifetime.ended()
+  {
+    await using _ = showSeeding(context, session.client)
+    await context.lifetime.ended()
+  }
   const shared = (await session.client.shares()).filter(s => s.fileId === view.fileId)
   const torrents = (await session.client.torrents()).filter(t => t.path === view.path)
   const uploadedBytes = [...shared, ...torrents].reduce((n, s) => n + s.uploadedBytes, 0)
@@ -160,6 +167,9 @@ async function seed(context: Context, session: Session, view: DownloadView): Pro
 }
 
 const MATCHES: Readonly<Record<string, string>> = { true: 'matches: ', false: 'DOES NOT MATCH: ', undefined: '' }
+
+/** Its hash is that of what was shared: the file here is another one, and sha256sum will say so. */
+const isEncrypted = ({ address }: DownloadView): boolean => /^kith:[^#]*[?&]enc=/i.test(address)
 
 /** What came from whom, and what it cost. */
 export function describeResult(view: DownloadView): string[] {
@@ -174,7 +184,7 @@ export function describeResult(view: DownloadView): string[] {
   const lines = [
     clean(view.path ?? view.name ?? '', 4096),
     `  ${formatBytes(view.size ?? fetched)} in ${formatDuration(seconds)}, ${formatRate(fetched / seconds)}${resumed}`,
-    `  SHA-256 ${MATCHES[String(view.sha256Matches)]}${view.fileId ?? 'unknown'}`
+    `  SHA-256 ${isEncrypted(view) ? 'of the ciphertext ' : ''}${MATCHES[String(view.sha256Matches)]}${view.fileId ?? 'unknown'}`
   ]
   for (const s of view.sources.filter(x => x.bytes > 0)) {
     lines.push(

@@ -8,6 +8,7 @@ import { collect, protocolsOf } from '../arguments.ts'
 import type { Context, Register } from '../context.ts'
 import { clean, formatBytes, formatPrice, parseSize } from '../format.ts'
 import { hashingLine } from '../progress.ts'
+import { showSeeding } from '../seeding-screen.ts'
 import { openSession, readyOf } from '../session.ts'
 import { passphraseOf } from '../terminal-input.ts'
 import { truncate } from '../text-width.ts'
@@ -71,10 +72,15 @@ async function share(context: Context, files: string[], options: ShareOptions): 
   const encodeQr = options.qr && !context.output.json ? (await import('qr')).encodeQR : undefined
   context.output.result(ready, () => [
     ...views.flatMap(v => describe(v, encodeQr ? encodeQr(v.link, 'ascii') : undefined)),
-    stays ? 'Seeding. Press Ctrl-C to stop.' : 'The running node seeds it.'
+    // The link has characters that a shell would take for its own.
+    `On the other machine: kith get '${views.length === 1 ? clean(first.link, 4096) : 'LINK'}'`,
+    stays ? 'Seeding. Press Ctrl-C to stop.' : `The running node seeds ${views.length === 1 ? 'it' : 'them'}.`
   ])
   if (!stays) return
-  await context.lifetime.ended()
+  {
+    await using _ = showSeeding(context, session.client)
+    await context.lifetime.ended()
+  }
   if (session.own) await reportEnd(context, session.client, views)
 }
 
@@ -108,16 +114,25 @@ export function describe(v: ShareView, qr?: string): string[] {
   ]
 }
 
+/** A link is told before the other addresses when those take longer than this. */
+const EARLY_MS = 500
+
 /** Shows hashing until disposed: a line in place on a terminal, JSON for scripts. */
 function showHashing(context: Context, client: NodeClient): AsyncDisposable {
   const stop = new AbortController()
   const screen = context.output.screen()
+  const early: NodeJS.Timeout[] = []
   const show = async (events: AsyncIterable<NodeEvent>): Promise<void> => {
     for await (const event of events) {
       if (event.type !== 'share:progress' && event.type !== 'share:linked') continue
       context.output.event(event)
       if (event.type === 'share:linked') {
-        if (!context.output.json) context.output.note(`  link     ${clean(event.link, 4096)}`)
+        // Of use only while the rest takes time: the result has it again.
+        const tell = (): void => {
+          screen?.clear()
+          context.output.note(`  link     ${clean(event.link, 4096)}`)
+        }
+        if (!context.output.json) early.push(setTimeout(tell, EARLY_MS))
         continue
       }
       screen?.draw(() => [truncate(`${clean(event.path, 60)}: ${hashingLine(event)}`, screen.columns)])
@@ -130,6 +145,7 @@ function showHashing(context: Context, client: NodeClient): AsyncDisposable {
     .catch(() => {})
   return {
     [Symbol.asyncDispose]: async () => {
+      for (const timer of early) clearTimeout(timer)
       stop.abort()
       await shown
       screen?.clear()

@@ -1,6 +1,7 @@
 /** `kith up`: a node in the foreground. */
 import { KithError } from '../../base/errors.ts'
 import type { Context, Register } from '../context.ts'
+import { showSeeding } from '../seeding-screen.ts'
 import { openSession, readyOf } from '../session.ts'
 
 const EXAMPLES = `
@@ -33,6 +34,9 @@ async function up(context: Context): Promise<undefined> {
     shares.length === 0 ? 'Nothing is shared yet: kith share FILE' : `Seeding ${shares.length} file${shares.length === 1 ? '' : 's'}.`,
     'Press Ctrl-C to stop.'
   ])
-  await context.lifetime.ended()
+  {
+    await using _ = showSeeding(context, session.client)
+    await context.lifetime.ended()
+  }
   context.output.result({ stopped: true }, () => ['Stopped.'])
 }
