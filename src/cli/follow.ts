@@ -56,7 +56,8 @@ export async function followMessage(context: Context, session: Session, sent: Me
       pick: e => (e.type === 'message:changed' && e.message.id === sent.id ? e.message : undefined),
       isOver: settled,
       onChange: m => {
-        const code = m.reason?.code ?? ''
+        // A message to a group reaches some first: that is no reason to wait.
+        const code = m.reason && m.reason.code !== 'PARTLY_DELIVERED' ? m.reason.code : ''
         if (!settled(m) && code !== '' && seen.code === '')
           context.output.note(
             `Waiting up to ${clean(wait, 20)}: ${clean(m.reason!.message, 200)} … Ctrl-C ends the waiting, the message stays.`

@@ -22,7 +22,7 @@ export function describeSent(m: MessageView, own: boolean, now: number = Date.no
       : `Not delivered to ${who} yet.`
   const next = own
     ? "It waits on this disk, encrypted: 'kith up' sends it when they can be reached."
-    : `It waits on this disk, encrypted${m.retry ? `; ${nextTry(m.retry, now)}` : ' and is sent when they can be reached'}.`
+    : `It waits on this disk, encrypted${m.retry ? `; ${nextTry(m.retry, now)}` : ', and is sent when they can be reached'}.`
   return [first, next, m.group === undefined ? `  kith msg cancel ${m.id} takes it back` : `  id ${m.id}`]
 }
 

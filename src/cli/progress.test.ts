@@ -66,3 +66,9 @@ test('the screen draws in place, at most ten times a second, and gives the curso
   screen.draw(() => ['after'], true)
   assert.equal(out, '\u001b[?25h')
 })
+
+test('a narrow terminal keeps rate and time rather than sizes', () => {
+  const view = downloadView({ state: 'fetching', size: 300_000_000, verifiedBytes: 85_200_000, rate: 48_000_000, etaSeconds: 4 })
+  assert.match(renderDownload(view, 40)[0]!, /28% {2}48\.0 MB\/s {2}4 s left$/)
+  assert.match(renderDownload(view, 100)[0]!, /28% {2}85\.2 MB of 300 MB {2}48\.0 MB\/s {2}4 s left$/)
+})

@@ -44,7 +44,9 @@ function totalLine(view: DownloadView, width: number, palette: Palette): string 
   const done = view.size ? `${formatBytes(view.verifiedBytes)} of ${formatBytes(view.size)}` : formatBytes(view.verifiedBytes)
   const eta = view.etaSeconds === undefined || view.state !== 'fetching' ? '' : `  ${formatDuration(view.etaSeconds)} left`
   const money = view.owedWei === '0' && view.paidWei === '0' ? '' : `  owes ${formatWei(view.owedWei)}`
-  const tail = `${percent(share)}  ${done}  ${formatRate(view.rate)}${eta}${money}`
+  const whole = `${percent(share)}  ${done}  ${formatRate(view.rate)}${eta}${money}`
+  // Where there is no place for all of it, how much is left out: the rate and the time tell more.
+  const tail = whole.length + 9 <= width ? whole : `${percent(share)}  ${formatRate(view.rate)}${eta}${money}`
   const bar = Math.min(30, width - tail.length - 16)
   const name = pad(clean(view.name ?? 'file', 60), Math.max(8, Math.min(28, width - tail.length - Math.max(0, bar) - 3)))
   const drawn = bar >= 6 ? `${palette.good(barOf(share, bar))} ` : ''

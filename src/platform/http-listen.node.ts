@@ -41,10 +41,13 @@ function refuse(socket: Socket, error: NodeJS.ErrnoException, { lingerMs, isAnsw
   socket.once('close', () => clearTimeout(timer))
 }
 
+const BUSY = 'too many connections at once or in a second; come back in a few seconds, or keep one open\n'
+
 /** Tells a connection for which there is no place to come later, and closes it; over TLS there is nobody to tell yet. */
 export function refuseBusy(socket: Socket, isTls: boolean): void {
   if (isTls) return void socket.destroy()
-  socket.end('HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+  const head = `HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${BUSY.length}`
+  socket.end(`${head}\r\n\r\n${BUSY}`)
   socket.destroySoon()
 }
 

@@ -94,7 +94,7 @@ async function network(context: Context): Promise<undefined> {
   const n = await session.client.ask.network(context.lifetime.signal)
   const ms = (v: number | undefined): string => (v === undefined ? '–' : `${v.toFixed(1)} ms`)
   context.output.result(n, () => [
-    `${n.connected_peers} peers connected, ${n.network_load.queued} messages wait, ${n.network_load.lost_peers} peers lost`,
+    `peers connected: ${n.connected_peers}, messages that wait: ${n.network_load.queued}, peers lost: ${n.network_load.lost_peers}`,
     `  latency   p50 ${ms(n.message_latency.p50_ms)}, p99 ${ms(n.message_latency.p99_ms)}`,
     `  bandwidth ${Math.round(n.bandwidth_usage.in_bytes_per_second)} B/s in, ${Math.round(n.bandwidth_usage.out_bytes_per_second)} B/s out`,
     ...Object.entries(n.agent_distribution).map(([skill, count]) => `  ${clean(skill, 60)}: ${count}`)

@@ -31,7 +31,7 @@ export function describeStatus(view: StatusView, running: boolean): string[] {
     `  version ${clean(node.version, 40)}, home ${clean(node.home, 4096)}`,
     ...(running ? node.addresses.map(a => `  ${clean(a, 200)}`) : []),
     '',
-    ...section('Peers', view.peers, peerLine),
+    ...section('Peers', [...Map.groupBy(view.peers, p => p.peerId).values()], peerLine),
     ...section('Downloads', view.downloads, downloadLine),
     ...section('Seeding', view.shares, shareLine),
     ...(view.torrents.length > 0 ? section('Torrents of others', view.torrents, torrentLine) : []),
@@ -48,7 +48,11 @@ function section<T>(title: string, rows: readonly T[], line: (row: T) => string)
   return [`${title}: ${rows.length === 0 ? 'none' : rows.length}`, ...shown, ...more, '']
 }
 
-const peerLine = (p: PeerView): string => `${pad(clean(p.peerId, 60), 53)} ${pad(p.direction, 8)} ${clean(p.address, 200)}`
+/** A peer with its connections: two that find each other at once have one each way. */
+const peerLine = ([first, ...others]: readonly PeerView[]): string => {
+  const more = others.length === 0 ? '' : `  and ${others.length} more connection${others.length === 1 ? '' : 's'}`
+  return `${pad(clean(first!.peerId, 60), 53)} ${pad(first!.direction, 8)} ${clean(first!.address, 200)}${more}`
+}
 
 function downloadLine(d: DownloadView): string {
   const share = d.size ? `${Math.floor((d.verifiedBytes / d.size) * 100)}% of ${formatBytes(d.size)}` : formatBytes(d.verifiedBytes)
@@ -57,7 +61,12 @@ function downloadLine(d: DownloadView): string {
 }
 
 const shareLine = (s: ShareView): string =>
-  `${pad(clean(s.name, 200), 32)} ${pad(s.state, 9)} ${pad(formatBytes(s.size), 9, 'left')}, sent ${formatBytes(s.uploadedBytes)}, ${formatPrice(s.pricePerMb)}  ${s.fileId.slice(0, 16)}${s.lent ? '  (for a message or task)' : ''}`
+  `${pad(clean(s.name, 200), 32)} ${pad(s.state, 9)} ${pad(formatBytes(s.size), 9, 'left')}, sent ${formatBytes(s.uploadedBytes)}, ${formatPrice(s.pricePerMb)}  ${s.fileId.slice(0, 16)}${s.lent ? '  (for a message or task)' : ''}${STOPPED[s.state] ?? ''}`
+
+const STOPPED: Readonly<Record<string, string>> = {
+  changed: '  (the file is no longer what was shared: share it again)',
+  missing: '  (the file is gone)'
+}
 
 const torrentLine = (t: TorrentView): string =>
   `${pad(clean(t.name, 200), 32)} ${pad(t.state, 9)} ${pad(formatBytes(t.size), 9, 'left')}, sent ${formatBytes(t.uploadedBytes)}  ${t.infoHash}`

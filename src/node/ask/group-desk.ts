@@ -117,8 +117,9 @@ export class GroupDesk {
     const message = `${there.length} of ${copies.length} members have it${waits}${lost.length > 0 ? `, never ${names(lost)}` : ''}`
     const code = [...open, ...lost].find(d => d.code !== undefined)?.code
     const state = open.length === 0 ? 'failed' : open.some(d => d.state === 'waiting') ? 'waiting' : 'sent'
-    // Nothing is known yet of copies that have only just been made.
-    return { state, reason: code === undefined ? undefined : { code, message } }
+    // Nothing is known yet of copies that have only just been made; but once one is there, it is known who lacks it.
+    const why = code ?? (there.length > 0 ? 'PARTLY_DELIVERED' : undefined)
+    return { state, reason: why === undefined ? undefined : { code: why, message } }
   }
   #text(p: PostView): MessageView {
     const isOwn = p.from === this.#deps.self

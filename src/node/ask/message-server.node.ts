@@ -6,6 +6,7 @@ import type { MessageHttp } from '../../messaging/http-server.node.ts'
 import type { MessageLink } from '../../messaging/link.ts'
 import type { OpenMessenger } from '../../messaging/messenger.ts'
 import type { NetworkMonitor } from '../../messaging/monitor.ts'
+import { type Scope, scopeOfIp } from '../../net/address-scope.ts'
 import { openTlsIdentity } from '../../platform/x509.node.ts'
 import type { PeerBook } from '../../trust/types.ts'
 import { tcpHost } from '../listen-hosts.ts'
@@ -44,5 +45,22 @@ export async function openMessageServer(stack: AsyncDisposableStack, deps: AskDe
   const tls = config.messages.tls ? openTlsIdentity(join(config.folders.data, 'identity', 'tls.key')) : undefined
   const open = (free: boolean): Promise<MessageHttp> => openMessageHttp(server, { host, port: free ? 0 : config.ports.message, token, tls })
   const http = stack.use(await withFreePorts(config, 'HTTP_LISTEN', open))
-  return { http, url: tls ? `${http.url}#${bytesToHex(tls.pin)}` : http.url }
+  return {
+    http,
+    // Looked up each time: a laptop comes into other networks.
+    get url() {
+      const url = urlForOthers(http.url, deps.host.addresses())
+      return tls ? `${url}#${bytesToHex(tls.pin)}` : url
+    }
+  }
+}
+
+/** A listener on all addresses, at one that others can write down: the first that is not of this machine alone. */
+export function urlForOthers(url: string, addresses: readonly string[]): string {
+  if (!/\/\/(?:0\.0\.0\.0|\[::\])[:/]/.test(url)) return url
+  const hosts = addresses.filter(a => !a.includes('/p2p-circuit')).flatMap(a => /^\/ip[46]\/([^/]+)\//.exec(a)?.[1] ?? [])
+  const wide = (scope: Scope): string | undefined => hosts.find(h => scopeOfIp(h) === scope)
+  const host = wide('public') ?? wide('private') ?? hosts[0]
+  if (host === undefined) return url
+  return url.replace(/(?<=\/\/)(?:0\.0\.0\.0|\[::\])/, host.includes(':') ? `[${host}]` : host)
 }
