@@ -8,6 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import { codeOf, KithError, textOf } from '../base/errors.ts'
 import { amountDue } from '../wire/wei.ts'
 import { ChunkVerifier } from './disk/chunk-verifier.node.ts'
+import { fileHere } from './disk/file-here.node.ts'
 import type { FinishedFiles } from './disk/finish-files.node.ts'
 import { checkWhole, place } from './downloading/completion.node.ts'
 import { feedContext, SourceEvents } from './downloading/feed-context.node.ts'
@@ -203,6 +204,7 @@ export class Download implements AsyncDisposable {
   }
 
   async #fetch(plan: Plan, signal: AbortSignal): Promise<void> {
+    if (await this.#isHere(plan, signal)) return
     const file = { fileId: plan.fileId ?? new Uint8Array(32), root: plan.root ?? new Uint8Array(32), size: plan.grid.size }
     const bill = await this.#deps.payments.openBill(file, { maxCostWei: this.options.maxCostWei })
     await using stack = new AsyncDisposableStack()
@@ -242,6 +244,24 @@ export class Download implements AsyncDisposable {
     this.#set('fetching', 'fetching')
     await this.#runScheduler(this.#stage, signal)
     await this.#complete(this.#stage)
+  }
+
+  /** The same command again, after it was done: nothing is fetched or paid. Of an encrypted file only the ciphertext's hash is known. */
+  async #isHere(plan: Plan, signal: AbortSignal): Promise<boolean> {
+    if (this.options.secret) return false
+    const path = await fileHere(
+      this.options.folder,
+      plan,
+      () => this.#note('a file of that name is here; reading whether it is this one'),
+      signal
+    )
+    if (path === undefined) return false
+    this.sha256 = plan.fileId
+    this.verifiedBytes = this.resumedBytes = plan.grid.size
+    this.chunksDone = plan.grid.count
+    this.placed = [{ path, offset: 0, length: plan.grid.size }]
+    this.path = path
+    return true
   }
 
   async #runScheduler(stage: Stage, signal: AbortSignal): Promise<void> {

@@ -60,6 +60,26 @@ test('a file arrives from two seeders, verified, under its own name, with nothin
   )
 })
 
+test('the same again finds the file there and fetches nothing; another of that name is kept, and this one gets a number', async () => {
+  await using world = await openWorld(600_000)
+  const [a, b] = [await world.peer(), await world.peer()]
+  const link = await a.share(world.file)
+  const folder = world.target('out')
+  await b.get(link, { folder }).ended
+  const again = b.get(link, { folder })
+  await again.ended
+  assert.deepEqual([again.state, again.path, again.resumedBytes, again.sources().length], ['done', join(folder, 'file.bin'), 600_000, 0])
+  assert.deepEqual(readdirSync(folder), ['file.bin'])
+  const other = Buffer.from(world.content)
+  other[300_000]! ^= 1
+  writeFileSync(join(folder, 'file.bin'), other)
+  const third = b.get(link, { folder })
+  await third.ended
+  assert.equal(third.path, join(folder, 'file (2).bin'))
+  assert.equal(sha(readFileSync(third.path!)), sha(world.content))
+  assert.equal(sha(readFileSync(join(folder, 'file.bin'))), sha(other))
+})
+
 test('a bare file id is enough when the seeder is free', async () => {
   await using world = await openWorld(700_000)
   const [a, b] = [await world.peer(), await world.peer()]

@@ -63,9 +63,12 @@ async function byEveryAddress(t: TestContext): Promise<void> {
   const [again] = status.last['shares'] as { state: string; link: string; uploadedBytes: number }[]
   assert.equal(again?.state, 'seeding')
   assert.ok(again.uploadedBytes >= 4 * SIZE, 'figures survive a restart')
-  const late = lab.kith('c', 'get', again.link, '-o', lab.dir('out-c'))
+  const taken = join(lab.dir('out-late'), 'some file.bin')
+  writeFileSync(taken, 'somebody else has this name')
+  const late = lab.kith('c', 'get', again.link, '-o', join(taken, '..'))
   assert.equal((await late.ended()).code, 0)
-  assert.deepEqual(readdirSync(join(lab.folder, 'out-c')).sort(), ['some file (2).bin', 'some file.bin'])
+  assert.deepEqual(readdirSync(join(lab.folder, 'out-late')).sort(), ['some file (2).bin', 'some file.bin'])
+  assert.equal(readFileSync(taken, 'utf8'), 'somebody else has this name')
 
   const unshared = await lab.client('a', 'unshare', cid)
   assert.equal(unshared.last['state'], 'stopped', unshared.err)
@@ -73,7 +76,7 @@ async function byEveryAddress(t: TestContext): Promise<void> {
   const nobody = lab.kith('c', 'get', again.link, '-o', lab.dir('out-c'), '--bootstrap', b.ready.addresses[0]!)
   const end = await nobody.ended()
   assert.deepEqual([end.code, errorCode(end)], [3, 'NO_SOURCES'], end.err)
-  assert.equal(readdirSync(join(lab.folder, 'out-c')).length, 2)
+  assert.equal(readdirSync(join(lab.folder, 'out-c')).length, 1)
 }
 
 async function oneHome(t: TestContext): Promise<void> {

@@ -183,7 +183,9 @@ export function describeResult(view: DownloadView): string[] {
   const resumed = view.resumedBytes > 0 ? `, ${formatBytes(view.resumedBytes)} were here already` : ''
   const lines = [
     clean(view.path ?? view.name ?? '', 4096),
-    `  ${formatBytes(view.size ?? fetched)} in ${formatDuration(seconds)}, ${formatRate(fetched / seconds)}${resumed}`,
+    fetched <= 0
+      ? `  ${formatBytes(view.size ?? 0)}, all of it here already: nothing was fetched`
+      : `  ${formatBytes(view.size ?? fetched)} in ${formatDuration(seconds)}, ${formatRate(fetched / seconds)}${resumed}`,
     `  SHA-256 ${isEncrypted(view) ? 'of the ciphertext ' : ''}${MATCHES[String(view.sha256Matches)]}${view.fileId ?? 'unknown'}`
   ]
   for (const s of view.sources.filter(x => x.bytes > 0)) {
