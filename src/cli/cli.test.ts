@@ -232,6 +232,16 @@ test('mistakes on the command line end with 2, a sentence and a hint', async t =
     assert.equal(end.code, 2, cases[i]!.join(' '))
     assert.match(end.err, /^kith: .+ \([A-Z_]+\)\n {2}try: .+\n$/, end.err)
   }
+  for (const [args, hint] of [
+    [['agent', 'cancel'], 'kith agent cancel --help'],
+    [['msg', 'sned'], 'send'],
+    [['msg', 'zzz'], 'kith msg --help'],
+    [['zzz'], 'kith --help']
+  ] as const) {
+    const wrong = await kith(home, ...args, '--json')
+    assert.equal((wrong.last['error'] as Json)['hint'], hint, args.join(' '))
+    assert.equal(wrong.code, 2)
+  }
   const [help, none] = await Promise.all([kith(home, 'get', '--help'), kith(home)])
   assert.equal(help.code, 0)
   assert.match(help.out, /Examples:/)

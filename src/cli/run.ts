@@ -39,12 +39,16 @@ export async function run(args: readonly string[], deps: CliDeps = realDeps): Pr
   return code
 }
 
+const GROUPS: ReadonlySet<string> = new Set(['msg', 'group', 'agent', 'peer', 'wallet', 'id', 'chain'])
+
 function usageError(error: unknown, args: readonly string[]): unknown {
   if (!(error instanceof CommanderError)) return error
   // It repeats what was typed, and the key of a link may be in it.
   const text = error.message.replace(/^error: /, '').replace(/(kith:[^\s#]*)#[^\s,'"]*/gi, '$1#…')
   const [message = '', guess] = text.split('\n')
-  const command = args.find(a => /^[a-z]+$/.test(a))
-  const help = `kith ${command === undefined || /unknown command/.test(message) ? '' : `${command} `}--help`
+  const at = args.findIndex(a => /^[a-z]+$/.test(a))
+  // The word behind a group of commands names the one that is meant.
+  const words = GROUPS.has(args[at] ?? '') && /^[a-z]+$/.test(args[at + 1] ?? '') ? args.slice(at, at + 2) : args.slice(at, at + 1)
+  const help = ['kith', ...(/unknown command/.test(message) ? words.slice(0, -1) : at < 0 ? [] : words), '--help'].join(' ')
   return new KithError('USAGE', message, {}, { hint: guess ? guess.replace(/^\(Did you mean (?:one of )?|\?\)$/g, '') : help })
 }

@@ -3,7 +3,7 @@
 import { sha256 } from '#hash'
 import { bytesToHex, hexToBytes, utf8 } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
-import { KithError, textOf } from '../base/errors.ts'
+import { hasCode, KithError, textOf } from '../base/errors.ts'
 import { CHUNK_BYTES, MAX_CHUNKS } from '../wire/limits.ts'
 import { makeGrid } from './grid.ts'
 import { endpointOf, type ProbeOptions, probeUrl } from './http/probe.node.ts'
@@ -19,7 +19,7 @@ export interface UrlPlanDeps {
 
 /** @throws RANGE_UNSUPPORTED, HTTP_STATUS, URL_FORBIDDEN, SOURCE_LOST */
 export async function planUrl(deps: UrlPlanDeps, url: URL, signal: AbortSignal): Promise<Plan> {
-  const found = await probeUrl(url.href, { allowPrivate: true, ...deps.probe }, signal)
+  const found = await probe(deps, url, signal)
   if (!found.acceptRanges || found.size === undefined) {
     throw new KithError(
       'RANGE_UNSUPPORTED',
@@ -47,6 +47,21 @@ export async function planUrl(deps: UrlPlanDeps, url: URL, signal: AbortSignal):
     name: found.name ?? stem,
     mime: '',
     feed: (context, feedSignal) => feedUrl(deps, endpointOf(found, fileId ?? new Uint8Array(32), grid), context, feedSignal)
+  }
+}
+
+/** The one source there is: that it cannot be reached is said with its name. */
+async function probe(deps: UrlPlanDeps, url: URL, signal: AbortSignal): ReturnType<typeof probeUrl> {
+  try {
+    return await probeUrl(url.href, { allowPrivate: true, ...deps.probe }, signal)
+  } catch (cause) {
+    if (!hasCode(cause, 'SOURCE_LOST')) throw cause
+    throw new KithError(
+      'SOURCE_LOST',
+      `${url.host}: ${textOf(cause)}`,
+      {},
+      { cause, hint: 'is the address right, and the server running?' }
+    )
   }
 }
 

@@ -60,7 +60,10 @@ export function parseLink(text: string): Link {
     if (key === 'root') root = readRoot(value) ?? bad('has a damaged root')
     else if (key === 'size') size = readSize(value) ?? bad('has an impossible size')
     else if (key === 'name')
-      name = value.isWellFormed() && value.length > 0 && value.length <= MAX_NAME_BYTES ? value : bad('has a name that is too long')
+      name =
+        value.isWellFormed() && value.length > 0 && value.length <= MAX_NAME_BYTES
+          ? value
+          : bad('has a name that is empty, broken or too long')
     else if (key === 'enc') encrypted = value === 'key' || value === 'passphrase' ? value : bad('asks for an unknown encryption')
     else if (key === 'via') via.push(value)
   }

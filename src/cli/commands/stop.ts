@@ -18,7 +18,13 @@ const END_MS = 6_000
 async function stop(context: Context): Promise<undefined> {
   const config = await context.config()
   await using session = await findRunning(config)
-  if (!session) throw new KithError('NODE_UNREACHABLE', 'no node runs for this home', {}, { hint: 'nothing to stop' })
+  if (!session)
+    throw new KithError(
+      'NODE_UNREACHABLE',
+      'no node runs for this home',
+      {},
+      { hint: '--home FOLDER, if you mean the node of another home' }
+    )
   await session.client.stop(context.lifetime.signal)
   const deadline = systemClock.monotonic() + END_MS
   while (await findRunning(config)) {
