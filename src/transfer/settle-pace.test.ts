@@ -81,7 +81,9 @@ test('of a seeder that is used and brings nothing, nothing is written down', asy
   await using stack = new AsyncDisposableStack()
   const folder = mkdtempSync(join(tmpdir(), 'kith-idle-'))
   stack.defer(() => rmSync(folder, { recursive: true, force: true }))
-  writeFileSync(join(folder, 'file.bin'), randomBytes(4 * CHUNK))
+  const shared = join(folder, 'shared')
+  mkdirSync(shared)
+  writeFileSync(join(shared, 'file.bin'), randomBytes(4 * CHUNK))
   const miser: PaymentGate = { ...freeGate, terms, charge: () => 'pay first' }
   const buying: PaymentGate = {
     ...freeGate,
@@ -91,7 +93,7 @@ test('of a seeder that is used and brings nothing, nothing is written down', asy
   const all = new MemoryFinder('')
   const seller = stack.use(await openTestPeer(network, all, miser))
   const buyer = stack.use(await openTestPeer(network, all, buying))
-  const link = await seller.share(join(folder, 'file.bin'), { pricePerMb: 10n })
+  const link = await seller.share(join(shared, 'file.bin'), { pricePerMb: 10n })
   const download = buyer.get(link, { folder })
   await download.ended
   assert.equal(download.sources().length, 1, 'it was used')
