@@ -8,10 +8,10 @@ import { type TaskNode, TaskRig } from '../../test/kits/task-rig.ts'
 import { eventually, within } from '../../test/kits/transfer-doubles.ts'
 import { utf8 } from '../base/bytes.ts'
 import { KithError } from '../base/errors.ts'
-import { keyOfDid } from '../wire/did-key.ts'
+import { didOfKey, keyOfDid } from '../wire/did-key.ts'
 import { canonicalJson, type Json, type JsonObject, parseJson } from '../wire/strict-json.ts'
 import { Admission } from './admission.ts'
-import { MAX_QUEUED, MAX_QUEUED_BYTES_PER_PEER, MAX_QUEUED_PER_PEER } from './limits.ts'
+import { MAX_PATH, MAX_QUEUED, MAX_QUEUED_BYTES, MAX_QUEUED_BYTES_PER_PEER, MAX_QUEUED_PER_PEER } from './limits.ts'
 import {
   cancelBody,
   delegateBody,
@@ -73,8 +73,31 @@ test('TA1: a task that has been here, was passed on too often, or hides its path
   const refused = (path: readonly string[]): Promise<string> => answerTo(giver, worker, 'task_delegate', delegation(giver, { path }))
   assert.equal(await refused([worker.id, giver.id]), 'TASK_LOOP')
   assert.equal(await refused([giver.id, A, giver.id]), 'TASK_LOOP')
+  const strangers = Array.from({ length: MAX_PATH }, (_, i) => didOfKey(new Uint8Array(32).fill(i + 1)))
+  assert.equal(await refused([...strangers.slice(1), giver.id]), 'TASK_LOOP')
   assert.equal(await refused([giver.id, A]), 'BAD_PAYLOAD')
   assert.equal(await refused([]), 'BAD_PAYLOAD')
+})
+
+test('TA1: a grant that is taken back while a task waits keeps it from running', async t => {
+  const rig = new TaskRig(t)
+  const [giver, worker] = [await rig.node(), await rig.node()]
+  const gate = Promise.withResolvers<null>()
+  const ran: unknown[] = []
+  const run: SkillRun = ({ input }) => {
+    ran.push(input)
+    return gate.promise
+  }
+  await worker.tasks.serveSkill({ name: 'x', concurrency: 1, run })
+  const first = await giver.tasks.delegate({ to: worker.id, skill: 'x', input: 1 })
+  await eventually('it runs', () => ran.length === 1)
+  const second = await giver.tasks.delegate({ to: worker.id, skill: 'x', input: 2 })
+  await eventually('the other waits', () => worker.tasks.skills()[0]?.queued === 1)
+  worker.mayDelegate = () => false
+  gate.resolve(null)
+  assert.equal((await within(5000, 'the first', giver.tasks.wait(first.id))).state, 'COMPLETED')
+  assert.equal((await within(5000, 'the second', giver.tasks.wait(second.id))).state, 'REFUSED')
+  assert.deepEqual(ran, [1])
 })
 
 test('TA1: a circle of delegations ends where it would close', async t => {
@@ -113,6 +136,10 @@ test('TA1: 100,000 tasks: QUEUE_FULL for one peer and for all, by number and by 
   }
   assert.equal(taken, MAX_QUEUED_PER_PEER)
   assert.equal(other.refusal('large', 'x', MAX_QUEUED_BYTES_PER_PEER + 1)?.code, 'QUEUE_FULL')
+  const heavy = new Admission(() => true, new FakeClock())
+  const each = Math.floor(MAX_QUEUED_BYTES_PER_PEER / 2)
+  for (let held = 0; held + each <= MAX_QUEUED_BYTES; held += each) heavy.count(`peer ${held}`, each)
+  assert.equal(heavy.refusal('one more', 'x', each)?.code, 'QUEUE_FULL')
   for (const expected of [undefined, undefined, 'QUEUE_FULL']) {
     assert.equal(other.refusal('few', 'x', 1)?.code, expected)
     other.count('few', 1)

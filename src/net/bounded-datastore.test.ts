@@ -73,6 +73,12 @@ test('neither the first nor the last to come can hold every place of a file', ()
   for (let i = 0; i < 100; i++) store.put(key(`/dht/provider/F/late${i}`), value)
   const early = Array.from({ length: 100 }, (_, i) => store.has(key(`/dht/provider/F/early${i}`))).filter(Boolean).length
   assert.ok(early > 5 && early < 95, `${early} of the early ones are left`)
+  // The same for all files together.
+  const full = new BoundedDatastore([{ ...rule, max: 100 }])
+  for (let i = 0; i < 200; i++) full.put(key(`/dht/provider/F${i}/p${i}`), value)
+  const first = Array.from({ length: 100 }, (_, i) => full.has(key(`/dht/provider/F${i}/p${i}`))).filter(Boolean).length
+  assert.equal(full.size('/dht/provider/'), 100)
+  assert.ok(first > 5 && first < 95, `${first} of the first files are left`)
 })
 
 test('missing, too large and unknown entries have the names libp2p looks for', () => {

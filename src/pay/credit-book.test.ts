@@ -91,6 +91,25 @@ test('kill -9 forgets no served byte and costs at most one step; a clean stop co
   assert.equal(s.book.left(who('a')), MB - 2 * CHUNK - 1000)
 })
 
+test('C1: what an instance was served of a file, and at which lowest price, is durable before it is served', () => {
+  using s = scene({ creditBytes: 8 * MB })
+  const other = new Uint8Array(32).fill(2)
+  for (let i = 1; i <= 6; i++) {
+    assert.ok(s.book.take(who('a'), i % 2 === 0 ? FILE : other, 5n, CHUNK))
+    for (const file of [FILE, other]) {
+      const least = (file === FILE ? Math.floor(i / 2) : Math.ceil(i / 2)) * CHUNK
+      assert.ok((s.book.served('a', file)?.bytes ?? 0) >= least, `${i}`)
+    }
+  }
+  assert.ok(s.book.take(who('a'), FILE, 3n, 1))
+  assert.equal(s.book.served('a', FILE)?.price, 3n, 'a lower price counts at once')
+  assert.ok(s.book.take(who('a'), FILE, 9n, CHUNK))
+  const used = 7 * CHUNK + 1
+  s.reopen(false)
+  assert.equal(s.book.served('a', FILE)?.price, 3n)
+  assert.ok(s.book.left(who('a', 1, '192.0.2.9')) <= 8 * MB - used, 'also from another address')
+})
+
 test('paying restores credit and doubles it up to the cap; a payment taken back takes both back exactly', () => {
   using s = scene({ maxCreditBytes: 8 * MB })
   const seen: number[] = []
@@ -105,6 +124,13 @@ test('paying restores credit and doubles it up to the cap; a payment taken back 
   const undo = s.book.restore('a|' + '01'.repeat(20), 2 * CHUNK)
   s.book.withdraw('a|' + '01'.repeat(20), undo.restored, undo.grown)
   assert.equal(s.book.left(who('a')), before - 3 * CHUNK)
+  // The same where the limit on what it grows to does not hide it.
+  const grows = who('b', 1, '192.0.2.2')
+  const had = drain(s.book, grows)
+  const later = s.book.restore('b|' + '01'.repeat(20), had)
+  assert.equal(later.grown, MB)
+  s.book.withdraw('b|' + '01'.repeat(20), later.restored, later.grown)
+  assert.equal(s.book.left(grows), 0)
 })
 
 test('tiny payments do not buy a large default: what is unpaid never exceeds 1 MiB plus twice what was paid', () => {

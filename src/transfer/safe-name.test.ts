@@ -55,6 +55,32 @@ test('any text gives a name without separators, controls or device names', () =>
   )
 })
 
+test('CH9-CH11: what a hostile name becomes', () => {
+  const became: readonly (readonly [string, string])[] = [
+    ['..', 'fallback'],
+    ['.hidden', '_hidden'],
+    ['../../evil', '_._.._evil'],
+    ['con', '_con'],
+    ['nul.txt', '_nul.txt'],
+    ['COM\u00b9.log', '_COM\u00b9.log'],
+    ['lpt7', '_lpt7'],
+    ['conin$', '_conin$'],
+    ['console.log', 'console.log'],
+    ['dot. . ', 'dot'],
+    ['  front', 'front'],
+    ['x:stream', 'x_stream'],
+    ['C:\\x', 'C__x'],
+    ['gnp\u202eexe.a', 'gnp_exe.a'],
+    ['e\u0301.txt', '\u00e9.txt'],
+    ['private \ue000', 'private _'],
+    ['unassigned \u0378', 'unassigned _'],
+    ['lone \ud800', 'lone _'],
+    [' .', 'fallback'],
+    [`${'x'.repeat(194)}. . y.tar`, `${'x'.repeat(194)}.tar`]
+  ]
+  for (const [from, to] of became) assert.equal(safeName(from, 'fallback'), to, JSON.stringify(from))
+})
+
 test('ordinary names stay as they are', () => {
   for (const name of ['report.pdf', 'Ünïcode é.txt', '日本語.tar.gz', 'a (2).iso', 'UPPER.TXT']) assert.equal(safeName(name, 'x'), name)
   assert.equal(numberedName('report.pdf', 2), 'report (2).pdf')

@@ -8,7 +8,7 @@ import { ContactScope } from './contact-scope.ts'
 import { ProvenAddresses, RateByAddress, Tokens } from './guards.ts'
 import { targetOf } from './items.ts'
 import type { Contact } from './krpc.ts'
-import { MAX_STORED_PEERS, MAX_STORED_PER_ADDRESS, MAX_STORED_TORRENTS } from './limits.ts'
+import { MAX_RATED_ADDRESSES, MAX_STORED_PEERS, MAX_STORED_PER_ADDRESS, MAX_STORED_TORRENTS } from './limits.ts'
 import { walk } from './lookup.ts'
 import { makeNodeId } from './node-id.ts'
 import { ItemStore, PeerStore } from './store.ts'
@@ -22,6 +22,11 @@ const honest = (n: number): Contact => ({ id: makeNodeId(host(n), idOf(n)), host
 test('BT9: one node for each address, whatever ids it makes up', () => {
   const table = new RoutingTable(own)
   for (let i = 1; i <= 100; i++) table.answered({ id: idOf(i), host: '9.9.9.9', port: 1024 + i }, i)
+  assert.equal(table.size, 1)
+  assert.deepEqual([...table][0]!.id, idOf(1), 'the first keeps its place while it answers')
+  table.failed({ id: idOf(1), host: '9.9.9.9', port: 1025 })
+  assert.ok(table.answered({ id: idOf(2), host: '9.9.9.9', port: 1026 }, 200))
+  assert.deepEqual([...table][0]!.id, idOf(2))
   assert.equal(table.size, 1)
   for (let i = 1; i <= 20; i++) table.answered({ id: idOf(i), host: '127.0.0.1', port: 1024 + i }, i)
   assert.ok(table.size > 2) // this machine may run several
@@ -122,6 +127,9 @@ test('tokens are for one address and two periods; what was proved is forgotten i
   assert.ok(tokens.isFor('1.2.3.4', token))
   await clock.advance(2 * 60_000)
   assert.ok(!tokens.isFor('1.2.3.4', token))
+  const unused = tokens.for('1.2.3.4')
+  await clock.advance(11 * 60_000)
+  assert.ok(!tokens.isFor('1.2.3.4', unused), 'also when nobody asked in between')
   const proven = new ProvenAddresses(clock)
   proven.prove('1.2.3.4', { host: '5.6.7.8', port: 9 })
   assert.deepEqual(proven.seenAs('1.2.3.4'), { host: '5.6.7.8', port: 9 })
@@ -133,6 +141,8 @@ test('tokens are for one address and two periods; what was proved is forgotten i
     [true, true, false]
   )
   assert.ok(rate.tryTake('2001:db8:1:3::1'), 'another customer')
+  for (let i = 0; i < MAX_RATED_ADDRESSES; i++) rate.tryTake(host(i))
+  assert.ok(rate.tryTake('2001:db8:1:2::1'), 'of too many addresses the one unused for longest is forgotten')
 })
 
 test('the stores are bounded and forget', async () => {
