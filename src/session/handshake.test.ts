@@ -3,12 +3,24 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import fc from 'fast-check'
+import { FakeClock } from '../../test/kits/fake-clock.ts'
 import { again, connect, type Instance, linkTo, openInstance, read } from '../../test/kits/sessions.ts'
 import { bytesToHex, fromUtf8, hexToBytes, utf8 } from '../base/bytes.ts'
 import { codeOf, KithError } from '../base/errors.ts'
 import { writeSecureMessage } from '../wire/secure-message.ts'
 import { canonicalJson, type Json, type JsonObject } from '../wire/strict-json.ts'
-import { HANDSHAKE_BURST, HANDSHAKE_TIMEOUT_MS, MAX_BAD_ANSWERS, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_LINK } from './limits.ts'
+import { HandshakeGate } from './handshake-gate.ts'
+import {
+  HANDSHAKE_BURST,
+  HANDSHAKE_TIMEOUT_MS,
+  HANDSHAKES_PER_SECOND,
+  MAX_BAD_ANSWERS,
+  MAX_HALF_OPEN,
+  MAX_HALF_OPEN_PER_LINK,
+  MAX_RATED_LINKS,
+  RESERVED_BURST_PER_NETWORK,
+  RESERVED_HANDSHAKES_PER_SECOND
+} from './limits.ts'
 import type { HandshakeLink } from './sessions.ts'
 
 const pair = async (): Promise<[Instance, Instance]> => [await openInstance(1), await openInstance(2)]
@@ -204,6 +216,10 @@ test('messages of a handshake out of their turn are refused (threats HS6)', asyn
   const data = utf8(canonicalJson({ challenge_response: '00'.repeat(64) }))
   const early = await a.write(again(read(frame), { msgType: 'handshake_confirm', data }))
   assert.equal(await codeFrom(b.sessions.onHandshakeConfirm(read(early))), 'SEQUENCE_ERROR')
+  const numbered = await a.write(again(read(await begin(a, b)), { sequenceNum: 1 }))
+  assert.equal(await codeFrom(b.sessions.onHandshake(read(numbered), linkTo(a))), 'SEQUENCE_ERROR')
+  const hidden = await a.write(again(read(await begin(a, b)), { encrypted: true }))
+  assert.equal(await codeFrom(b.sessions.onHandshake(read(hidden), linkTo(a))), 'MALFORMED')
   const ack = await answer(b, a, frame)
   const { session, frame: confirm } = await a.sessions.onHandshakeAck(read(ack), linkTo(b))
   const message = read((await session.seal('ping', utf8('{}'))).frame)
@@ -246,6 +262,27 @@ test('a flood of handshakes costs a token each, before any public-key operation 
   assert.equal(operations, HANDSHAKE_BURST)
   await b.sessions.onHandshake(frame, { key: '192.0.2.2', peerId: undefined }).catch(() => {})
   assert.equal(operations, HANDSHAKE_BURST + 1) // another link is not held up
+})
+
+test('beyond what all may begin, a network that took little has a few more, and others do not use them up (threats HS9)', () => {
+  const gate = new HandshakeGate(new FakeClock())
+  const free = HANDSHAKES_PER_SECOND - RESERVED_HANDSHAKES_PER_SECOND
+  for (let i = 0; i < free; i++) assert.ok(gate.admit(`link ${i}`, 'flood'))
+  const more = (network: string, n: number): number =>
+    Array.from({ length: n }, (_, i) => gate.admit(`${network} ${i}`, network)).filter(Boolean).length
+  assert.equal(more('flood', 100), RESERVED_BURST_PER_NETWORK)
+  for (let i = 1; i < RESERVED_HANDSHAKES_PER_SECOND / RESERVED_BURST_PER_NETWORK; i++)
+    assert.equal(more(`n${i}`, 10), RESERVED_BURST_PER_NETWORK)
+  assert.equal(more('last', 1), 0, 'the reserve has an end, too')
+})
+test('of too many links the one that came least lately is forgotten (threats HS9)', async () => {
+  const clock = new FakeClock()
+  const gate = new HandshakeGate(clock)
+  for (let i = 0; i < HANDSHAKE_BURST; i++) assert.ok(gate.admit('first', 'n'))
+  assert.ok(!gate.admit('first', 'n'))
+  for (let i = 0; i < MAX_RATED_LINKS; i++) gate.admit(`link ${i}`, `n${i}`)
+  await clock.advance(1000)
+  for (let i = 0; i < 5; i++) assert.ok(gate.admit('first', 'n'), 'more than the second has brought')
 })
 
 test('instances of different networks get no session, by one code (threats HS10)', async () => {

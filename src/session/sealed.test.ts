@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { countedRandom, openInstance } from '../../test/kits/sessions.ts'
 import { utf8 } from '../base/bytes.ts'
 import { hasCode, KithError } from '../base/errors.ts'
-import { MAX_PREKEYS, PREKEY_KEPT_MS, PREKEY_ROTATION_MS } from './limits.ts'
+import { CLOCK_WINDOW_MS, MAX_PREKEYS, PREKEY_KEPT_MS, PREKEY_ROTATION_MS } from './limits.ts'
 import { MemoryPrekeys, readPrekey, rotatePrekeys } from './prekeys.ts'
 import { openSealed, sealTo } from './sealed.ts'
 
@@ -67,6 +67,7 @@ test('a prekey of a clock that was wrong is replaced, and their number is bounde
   assert.ok(store.list().length <= MAX_PREKEYS)
   const current = await rotatePrekeys({ clock: { now: () => 86_400_000 }, random, self }, store)
   assert.ok(await readPrekey(current.signed, self.entityId, { now: () => 86_400_000 }))
+  await assert.rejects(readPrekey(current.signed, self.entityId, { now: () => 86_400_000 - CLOCK_WINDOW_MS - 1 }), { code: 'EXPIRED' })
 })
 
 test('a prekey that another instance signed is refused', async () => {
