@@ -101,12 +101,14 @@ test('a reorg takes the credit of a payment back, and gives it again once when t
 test('a payment counts only at the configured depth', async () => {
   await using chain = await openFakeChain()
   await using s = await scene('depth', chain, 3)
-  const settling = s.bill.settle(undefined, new AbortController().signal)
+  let isOver = false
+  const settling = s.bill.settle(undefined, new AbortController().signal).finally(() => (isOver = true))
   await until('sent', () => chain.pool.length > 0)
   chain.mine(2)
   const asked = chain.requests
   await until('looked again', () => chain.requests > asked + 10)
   assert.equal((await s.bob.pay.view()).earnedWei, '0')
+  assert.ok(!isOver, 'nor does who paid take it for done')
   chain.mine(1)
   assert.equal((await settling).state, 'confirmed')
   assert.equal((await s.bob.pay.view()).earnedWei, s.due.toString())
@@ -130,6 +132,20 @@ test('a transaction that another one of the wallet replaced is shown and waits f
   assert.equal((await all)[0]?.state, 'confirmed')
   assert.equal(chain.mined.filter(t => t.value === s.due).length, 1)
   assert.equal((await s.bob.pay.view()).earnedWei, s.due.toString())
+})
+
+test('a replacement counts only at the configured depth, too', async () => {
+  await using chain = await openFakeChain()
+  await using s = await scene('shallow', chain, 3)
+  let isOver = false
+  const settling = s.bill.settle(undefined, new AbortController().signal).finally(() => (isOver = true))
+  await until('sent', () => chain.pool.length > 0)
+  chain.mineForeign(chain.pool[0]!.from, 0)
+  const asked = chain.requests
+  await until('looked again', () => chain.requests > asked + 20)
+  assert.ok(!isOver)
+  chain.mine(3)
+  assert.match((await settling).reason ?? '', /took its place/)
 })
 
 test('when the transaction that seemed replaced is in the chain after all, no second one is made', async () => {

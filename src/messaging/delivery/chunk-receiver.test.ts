@@ -46,6 +46,23 @@ test('ten thousand announcements take no memory and little time, and keep no tra
   assert.equal(receiver.bytes, 0)
 })
 
+test('parts that contradict what was announced, or do not make it, are refused (threats CH2)', () => {
+  const receiver = new ChunkReceiver(clock)
+  const id = newUuid()
+  receiver.init('peer', initOf(id))
+  const part = partOf(id, 0)
+  for (const wrong of [{ totalChunks: CHUNKS - 1 }, { data: WHOLE.slice(0, PART - 1) }, { chunkIndex: CHUNKS }])
+    assert.throws(() => receiver.part('peer', { ...part, ...wrong }), { code: 'BAD_PAYLOAD' }, JSON.stringify(wrong).slice(0, 40))
+  assert.equal(receiver.bytes, 0)
+  assert.deepEqual(receiver.part('peer', { ...part, checksum: new Uint8Array(16) }), { missing: [[0, CHUNKS - 1]] })
+  assert.equal(receiver.bytes, 0, 'a part with a wrong checksum is not kept')
+  for (let i = 0; i < CHUNKS - 1; i++) receiver.part('peer', partOf(id, i))
+  const data = WHOLE.slice(0, PART)
+  const last = { ...partOf(id, CHUNKS - 1), data, checksum: sha256(data).subarray(0, 16) }
+  assert.throws(() => receiver.part('peer', last), { code: 'TRANSFER_BROKEN' })
+  assert.equal(receiver.bytes, 0)
+})
+
 test('parts of one peer, and of all, are bounded; the transfer that grows is not the one that goes', () => {
   const receiver = new ChunkReceiver(clock)
   const send = (from: string): void => {

@@ -11,8 +11,9 @@ import { silentLogger } from '../../base/log.ts'
 import { openPeerBook } from '../../trust/peer-book.node.ts'
 import type { PeerBook } from '../../trust/types.ts'
 import type { MessageType } from '../../wire/message-types.ts'
+import { readSecureMessage, writeSecureMessage } from '../../wire/secure-message.ts'
 import type { JsonObject } from '../../wire/strict-json.ts'
-import { FREE_REFUSALS, MAX_WAITING_PER_PEER } from '../limits.ts'
+import { FREE_REFUSALS, MAX_TTL_MS, MAX_WAITING_PER_PEER } from '../limits.ts'
 import { PeerGuard } from '../peer-guard.ts'
 import { newUuid } from '../uuid.ts'
 import { writeSingleMessage } from './single-message.ts'
@@ -48,6 +49,33 @@ test('a banned peer is not heard, whether its message came over HTTP or sealed',
       assert.equal(await receive(peer, await written('honest', peer.id), how), 'taken')
     }
     assert.equal(peer.messenger.inbox().length, 2)
+  }))
+
+test('a message alone is for us, new enough, outside any session, and of a type that makes sense alone', () =>
+  withPeer(async peer => {
+    const day = 86_400_000
+    const self = await selfOf('honest')
+    const at = (ms: number, type: MessageType = 'agent_message'): Promise<Uint8Array> => {
+      const clock = { now: () => systemClock.now() + ms }
+      const body = { message_id: newUuid(), ...note('hello') }
+      return writeSingleMessage({ clock, random: randomBytes, self }, peer.id, type, utf8(JSON.stringify(body)))
+    }
+    const { entityId } = await selfOf('somebody else')
+    const m = readSecureMessage(await at(0))
+    const sign = (bytes: Uint8Array): Promise<Uint8Array> => self.signBytes(bytes)
+    for (const via of ['sealed', 'http'] as const) {
+      const how: ReceiveContext = via === 'http' ? { via, address: ADDRESS } : { via }
+      assert.equal(await receive(peer, await written('honest', entityId), how), 'MISROUTED')
+      assert.equal(await receive(peer, await writeSecureMessage({ ...m, sequenceNum: 1 }, sign), how), 'SEQUENCE_ERROR')
+      assert.equal(await receive(peer, await writeSecureMessage({ ...m, encrypted: true }, sign), how), 'SEQUENCE_ERROR')
+      for (const type of ['heartbeat', 'chunk', 'handshake'] as const)
+        assert.equal(await receive(peer, await at(0, type), how), 'UNSUPPORTED')
+      assert.equal(await receive(peer, await writeSecureMessage(m, async () => new Uint8Array(64)), how), 'INVALID_SIGNATURE')
+      assert.equal(await receive(peer, await at(day), how), 'CLOCK_SKEW')
+      assert.equal(await receive(peer, await at(-day), how), via === 'http' ? 'CLOCK_SKEW' : 'taken')
+    }
+    assert.equal(await receive(peer, await at(-MAX_TTL_MS - day), { via: 'sealed' }), 'EXPIRED')
+    assert.equal(peer.messenger.inbox().length, 1)
   }))
 
 test('a flood of sealed junk does not keep sealed messages of others out', () =>
