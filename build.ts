@@ -1,6 +1,7 @@
 /**
  * Makes dist/ for the published package: the command and its workers, with every library inside, so that whoever installs Kith installs
  * `node` and little else (docs/adr/0007). `npm pack` runs it. Development needs no build: Node runs src/ as it is.
+ * `node build.ts FOLDER` makes it elsewhere, for tests.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -10,7 +11,7 @@ import { pathToFileURL } from 'node:url'
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild'
 
 const ROOT = import.meta.dirname
-const DIST = join(ROOT, 'dist')
+const DIST = process.argv[2] ?? join(ROOT, 'dist')
 /** What Node starts by itself: the loader of the program, and workers, beside the program that starts them (src/transfer/worker-url.node.ts). */
 const ENTRIES = {
   main: 'src/cli/main.ts',

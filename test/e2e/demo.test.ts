@@ -5,8 +5,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
-
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts')
+import { KITH } from '../kits/lab.ts'
 
 interface Summary {
   readonly fileId: string
@@ -31,7 +30,7 @@ test('the demo finds, fetches, survives a kill, verifies and pays; and leaves no
   const folders = (): string[] => readdirSync(temporary).filter(f => f.startsWith('kith-demo-'))
   const before = folders()
   const env = { ...process.env, TMPDIR: temporary }
-  const child = spawn(process.execPath, [MAIN, 'demo', '--size', '64MiB', '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env })
+  const child = spawn(process.execPath, [KITH, 'demo', '--size', '64MiB', '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env })
   let [out, err] = ['', '']
   child.stdout.on('data', (d: Buffer) => {
     out += d.toString()

@@ -14,7 +14,9 @@ import type { DownloadView, NodeEvent, ShareView } from '../../src/node/types.ts
 import { type Ended, type Json, Process } from './process.ts'
 import { seededBytes } from './transfer-doubles.ts'
 
-export const KITH: string = join(import.meta.dirname, '../../src/cli/main.ts')
+const SOURCE = join(import.meta.dirname, '../../src/cli/main.ts')
+/** The command: as it is published, when test/run.ts has built that, else from source. */
+export const KITH: string = process.env['TEST_KITH_MAIN'] ?? SOURCE
 /** Options of every command that opens a node. */
 export const LOCAL: readonly string[] = ['--json', '--port', '0', '--no-lan', '--listen', '127.0.0.1']
 
@@ -59,9 +61,11 @@ export class Lab {
   }
   /** @param namespace path of a network namespace; undefined: that of the test itself */
   start(home: string, args: readonly string[], input?: string, env: Record<string, string> = {}, namespace?: string): Process {
+    // What is preloaded looks for files of the source.
+    const program = 'NODE_OPTIONS' in env ? SOURCE : KITH
     const p = namespace
-      ? new Process(`--net=${namespace}`, this.dir(home), [process.execPath, KITH, ...args], input, env, 'nsenter')
-      : new Process(KITH, this.dir(home), args, input, env)
+      ? new Process(`--net=${namespace}`, this.dir(home), [process.execPath, program, ...args], input, env, 'nsenter')
+      : new Process(program, this.dir(home), args, input, env)
     this.#processes.push(p)
     return p
   }
