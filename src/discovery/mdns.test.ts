@@ -4,14 +4,17 @@ import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import test, { type TestContext } from 'node:test'
+import type { PeerDiscovery } from '@libp2p/interface'
+import { multiaddr } from '@multiformats/multiaddr'
+import { FakeClock } from '../../test/kits/fake-clock.ts'
 import { eventually } from '../../test/kits/transfer-doubles.ts'
 import { systemClock } from '../base/clock.ts'
 import { silentLogger } from '../base/log.ts'
 import { peerIdOfKey, peerIdToText } from '../identity/peer-id.ts'
 import { openHost } from '../net/host.node.ts'
 import { ScopeGate } from '../net/scope-gate.ts'
-import { MAX_LAN_DIALS } from './limits.ts'
-import { MDNS_SERVICE, mdnsService } from './mdns.ts'
+import { MAX_LAN_DIALS, MAX_LAN_PEERS } from './limits.ts'
+import { MDNS_SERVICE, type MdnsComponents, mdnsService } from './mdns.ts'
 
 const INSIDE = 'KITH_TEST_MDNS_NAMESPACE'
 const SETUP =
@@ -112,6 +115,42 @@ if (process.env[INSIDE]) {
     assert.ok(!a.gate.permits('/ip4/10.99.0.77/tcp/9'))
   })
 } else {
+  test('DH9: of invented peers so many are dialled at a time, and so many in an hour', async () => {
+    const clock = new FakeClock()
+    const dialled: (() => void)[] = []
+    const components = {
+      logger: { forComponent: () => () => {} },
+      connectionManager: { openConnection: () => new Promise<never>((_, reject) => dialled.push(() => reject(new Error('nobody')))) }
+    }
+    const make = await mdnsService({ gate: new ScopeGate(), log: silentLogger, clock })
+    const service = make(components as unknown as MdnsComponents) as PeerDiscovery & EventTarget
+    const announced = (id: string): boolean =>
+      service.dispatchEvent(new CustomEvent('peer', { detail: { id, multiaddrs: [multiaddr('/ip4/10.99.0.2/tcp/9')] } }))
+    for (let i = 0; i < 1000; i++) announced(`peer ${i}`)
+    assert.equal(dialled.length, MAX_LAN_DIALS)
+    let dials = 0
+    const fail = async (): Promise<void> => {
+      dials += dialled.length
+      for (const end of dialled.splice(0)) end()
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    await fail()
+    for (let i = 1000; i < 3000; i++) {
+      announced(`peer ${i}`)
+      if (dialled.length === MAX_LAN_DIALS) await fail()
+    }
+    await fail()
+    assert.equal(dials, MAX_LAN_PEERS)
+    announced('peer 2999') // no place, and so not known
+    assert.equal(dialled.length, 0)
+    announced('peer 0')
+    assert.equal(dialled.length, 1, 'one that is known takes nobody’s place')
+    await clock.advance(3_600_000 / MAX_LAN_PEERS + 1)
+    announced('a real one')
+    assert.equal(dialled.length, 2)
+    await fail()
+  })
+
   const isSupported = spawnSync('unshare', ['-rn', 'sh', '-c', SETUP], { timeout: 5000 }).status === 0
   const skip = isSupported ? false : 'needs network namespaces (Debian packages util-linux and iproute2, and permission)'
   test('nodes in one network find each other by mDNS, and floods are bounded', { skip }, () => {

@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statfsSync,
   symlinkSync,
   truncateSync,
   writeFileSync
@@ -16,7 +17,7 @@ import test from 'node:test'
 import fc from 'fast-check'
 import { KithError } from '../base/errors.ts'
 import { MAX_AT_RISK_BYTES } from './limits.ts'
-import { openPartFile, type PartFile } from './part-file.node.ts'
+import { assertSpace, openPartFile, type PartFile } from './part-file.node.ts'
 
 const header = { key: 'ab', size: 100, chunkBytes: 10, root: undefined }
 const source = { seeder: 'cd', protocol: 'http', offer: undefined }
@@ -166,6 +167,10 @@ test('a symbolic link in place of the part file is not followed', () =>
 test('a file larger than the free space is refused before anything is written', () =>
   inFolder(async folder => {
     assert.throws(() => openPartFile(folder, 'x', { ...header, size: 2 ** 50 }), { code: 'DISK_FULL' })
+    // What others write meanwhile is less than this.
+    const { bavail, bsize } = statfsSync(folder)
+    assert.throws(() => assertSpace(folder, (bavail * bsize) / 1.025), { code: 'DISK_FULL' }, 'some of it stays free')
+    assertSpace(folder, (bavail * bsize) / 1.2)
     assert.ok(!existsSync(join(folder, '.kith-x.part')))
   }))
 
