@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
+import { anyText } from '../../test/kits/any-text.ts'
 import blns from '../../test/vectors/strings/blns.json' with { type: 'json' }
 import { KithError } from '../base/errors.ts'
 import { clean, formatBytes, formatDuration, formatPrice, formatWei, parseCount, parseSize, toJsonLine } from './format.ts'
@@ -50,7 +51,7 @@ test('text of others can neither move the cursor nor hide', () => {
   const harmful = /[\p{Cc}\u2028-\u202e\u2066-\u2069\u200b\ufeff]/u
   for (const s of blns) assert.doesNotMatch(clean(s), harmful, JSON.stringify(s))
   fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), fc.integer({ min: 1, max: 40 }), (s, max) => {
+    fc.property(anyText(), fc.integer({ min: 1, max: 40 }), (s, max) => {
       const out = clean(s, max)
       assert.doesNotMatch(out, harmful)
       assert.ok([...out].length <= max && out.isWellFormed())
@@ -60,7 +61,7 @@ test('text of others can neither move the cursor nor hide', () => {
 
 test('JSON lines are one line, hold no terminal codes, and read back as they were', () => {
   fc.assert(
-    fc.property(fc.dictionary(fc.string(), fc.string({ unit: 'binary' })), value => {
+    fc.property(fc.dictionary(fc.string(), anyText()), value => {
       const line = toJsonLine(value)
       assert.doesNotMatch(line, /[\p{Cc}\u2028\u2029\u202a-\u202e]/u)
       assert.deepEqual({ ...JSON.parse(line) }, { ...value })

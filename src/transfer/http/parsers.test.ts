@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
+import { anyText, anyUrl } from '../../../test/kits/any-text.ts'
 import { utf8 } from '../../base/bytes.ts'
 import { hasCode, KithError } from '../../base/errors.ts'
 import type { Ticket } from '../protocol.ts'
@@ -136,7 +137,7 @@ test('the end of a head is found however the bytes are cut', () => {
 
 test('a file name is attached as printable ASCII and comes back cleaned', () => {
   fc.assert(
-    fc.property(fc.string({ unit: 'binary', maxLength: 300 }), name => {
+    fc.property(anyText(300), name => {
       const header = contentDisposition(name)
       assert.match(header, /^attachment; filename="[\x20-\x7e]*"; filename\*=UTF-8''[\x21-\x7e]+$/)
       const back = fileNameOf(header)
@@ -155,7 +156,7 @@ test('a file name is attached as printable ASCII and comes back cleaned', () => 
 test('any remote text is a clean name or none, a reason or none, ticket headers or none', () => {
   const piece = fc.constantFrom('attachment', ';', ' ', 'filename', '*', '=', '"', "UTF-8''", '\\', '%2e', '%', '/', '..', '\u202e', 'a')
   const text = fc.oneof(
-    fc.string({ unit: 'binary' }),
+    anyText(),
     fc.array(piece, { maxLength: 20 }).map(p => p.join(''))
   )
   fc.assert(
@@ -174,19 +175,15 @@ test('any remote text is a clean name or none, a reason or none, ticket headers 
 })
 test('a URL and its ETag come back from one text; other texts are URL_FORBIDDEN', () => {
   fc.assert(
-    fc.property(
-      fc.webUrl({ withQueryParameters: true }),
-      fc.option(fc.stringMatching(/^"[a-zA-Z0-9-]{1,20}"$/), { nil: undefined }),
-      (url, etag) => {
-        const parts = splitUrl(withEtag(url, etag))
-        assert.equal(parts.etag, etag)
-        const [back, sent] = [new URL(`${parts.tls ? 'https' : 'http'}://${parts.authority}${parts.path}`), new URL(url)]
-        assert.deepEqual([back.origin, back.pathname, back.search], [sent.origin, sent.pathname, sent.search])
-      }
-    )
+    fc.property(anyUrl, fc.option(fc.stringMatching(/^"[a-zA-Z0-9-]{1,20}"$/), { nil: undefined }), (url, etag) => {
+      const parts = splitUrl(withEtag(url, etag))
+      assert.equal(parts.etag, etag)
+      const [back, sent] = [new URL(`${parts.tls ? 'https' : 'http'}://${parts.authority}${parts.path}`), new URL(url)]
+      assert.deepEqual([back.origin, back.pathname, back.search], [sent.origin, sent.pathname, sent.search])
+    })
   )
   fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), s => {
+    fc.property(anyText(), s => {
       try {
         splitUrl(s)
       } catch (e) {
