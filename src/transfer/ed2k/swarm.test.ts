@@ -23,6 +23,7 @@ import { blocksThatDiffer, rightBlocks } from './wrong-blocks.ts'
 const LONG_MS = 10_000
 const CONTENT = seededBytes(2 * PART_BYTES + 12_345)
 const DIGEST = ed2kOf(CONTENT)
+const PART_HASHES = [0, 1, 2].map(i => md4(CONTENT.subarray(i * PART_BYTES, (i + 1) * PART_BYTES)))
 const LINK = formatEd2kLink({ name: 'x.bin', size: CONTENT.length, hash: DIGEST.hash, aich: DIGEST.aich })
 
 const open = (shares: readonly Share[], options: Ed2kOptions = {}): Promise<Ed2k> =>
@@ -55,7 +56,7 @@ async function fetchWith(ed2k: Ed2k, given: readonly Ed2kPeer[], finders: readon
     await within(LONG_MS, 'all parts', source.fetch(delivery, stop.signal))
     const { hashes } = plan
     assert.ok(hashes.algorithm === 'md4')
-    for (const [part, bytes] of delivery.chunks) assert.deepEqual(md4(bytes), new Uint8Array(hashes.of(part)))
+    for (const [part, hash] of PART_HASHES.entries()) assert.deepEqual(new Uint8Array(hashes.of(part)), hash)
     assert.ok(equalBytes(concatBytes(...[0, 1, 2].map(i => delivery.chunks.get(i)!)), CONTENT))
   } finally {
     stop.abort()
