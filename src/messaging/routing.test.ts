@@ -143,6 +143,7 @@ test('RT11: a head that somebody changed on the way does not open', async t => {
   assert.equal(await refused(hand(a, b, { ...envelope, id: randomBytes(16) })), 'DECRYPTION_FAILED')
   assert.equal(await refused(hand(a, b, { ...envelope, expiresAt: envelope.expiresAt + 1 })), 'DECRYPTION_FAILED')
   assert.equal(await refused(hand(a, b, { ...envelope, sealed: randomBytes(100) })), 'WIRE_VERSION')
+  await assert.rejects(a.routing.open(envelope), { code: 'MISROUTED' }, 'also from a mailbox')
   assert.equal((await hand(a, b, envelope)).outcome, 'delivered')
   assert.equal((await hand(a, b, envelope)).outcome, 'delivered', 'again: the same answer')
   assert.deepEqual(b.received, ['hello'])

@@ -72,6 +72,10 @@ test('CO9: an announced length is refused or waited for, not allocated', () => {
     () => new FrameReader('response', 10).push(Uint8Array.of(1, 0, 0, 0, 65)),
     (e: unknown) => hasCode(e, 'PEER_PROTOCOL')
   )
+  assert.throws(
+    () => new FrameReader('response', 10).push(Uint8Array.of(2, 0, 0, 0, 1)),
+    (e: unknown) => hasCode(e, 'PEER_PROTOCOL')
+  )
   const before = process.memoryUsage().arrayBuffers
   const readers = Array.from({ length: 50 }, () => new FrameReader('request', 2 ** 30))
   for (const r of readers) r.push(Uint8Array.of(0x3f, 0xff, 0xff, 0xff, 1, 2, 3))

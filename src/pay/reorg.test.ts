@@ -254,6 +254,51 @@ function mulberry32(seed: number): (n: number) => number {
   }
 }
 
+test('a transaction that was not carried out pays nobody, is shown, and waits for a person (threats PY4)', async () => {
+  await using chain = await openFakeChain()
+  await using s = await scene('failed', chain)
+  const settling = s.bill.settle(undefined, new AbortController().signal)
+  await until('sent', () => chain.pool.length > 0)
+  const { hash } = chain.pool[0]!
+  // Who paid sees it carried out, so that it is told to the other.
+  chain.mine(2)
+  chain.fault = () => {
+    if (s.net.calls.includes('paid')) chain.failed.add(hash)
+    return undefined
+  }
+  await settling
+  await passes(s.bob, s.bob)
+  assert.equal((await s.bob.pay.view()).earnedWei, '0')
+  assert.ok(credit(s) < MB)
+})
+test('who paid is told that the chain did not carry it out', async () => {
+  await using chain = await openFakeChain()
+  await using s = await scene('refused', chain)
+  const settling = s.bill.settle(undefined, new AbortController().signal)
+  await until('sent', () => chain.pool.length > 0)
+  chain.failed.add(chain.pool[0]!.hash)
+  chain.mine()
+  const view = await settling
+  assert.equal(view.state, 'queued')
+  assert.match(view.reason ?? '', /did not carry out/)
+  assert.equal((await s.bob.pay.view()).earnedWei, '0')
+})
+test('an endpoint that answers about another transaction confirms nothing (threats PY5)', async () => {
+  await using chain = await openFakeChain()
+  await using s = await scene('other', chain)
+  chain.namesOther = true
+  const settling = s.bill.settle(undefined, new AbortController().signal)
+  await until('sent', () => chain.pool.length > 0)
+  chain.mine(2)
+  assert.equal((await settling).state, 'sent')
+  assert.equal((await s.bob.pay.view()).earnedWei, '0')
+  chain.namesOther = false
+  await passes(s.alice, s.alice)
+  await until('told', () => s.net.calls.includes('paid'))
+  await passes(s.bob)
+  assert.equal((await s.bob.pay.view()).earnedWei, s.due.toString())
+})
+
 test('a fault of the chain never becomes anything but a code', async () => {
   await using chain = await openFakeChain()
   await using s = await scene('codes', chain)

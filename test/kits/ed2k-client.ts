@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { LeWriter } from '../../src/transfer/ed2k/bytes.ts'
-import { type Abilities, asUserHash, encodeHello, type Hello } from '../../src/transfer/ed2k/hello.ts'
+import { type Abilities, asUserHash, decodeHello, encodeHello, type Hello } from '../../src/transfer/ed2k/hello.ts'
 import { encodePacket, type Packet, PacketSplitter } from '../../src/transfer/ed2k/packet.ts'
 import { eventually } from './transfer-doubles.ts'
 
@@ -25,12 +25,20 @@ export interface ClientOptions {
   readonly number?: number
   readonly port?: number
   readonly abilities?: Partial<Abilities>
+  /** As a Kith peer. */
+  readonly kithNonce?: Uint8Array
   /** What a server calls it. */
   readonly low?: Pick<Hello, 'id' | 'serverIp' | 'serverPort'>
 }
 
-/** Hello of a client that is not Kith. */
-export const helloOf = ({ number = 1, port = 0, abilities = {}, low = { id: 0, serverIp: 0, serverPort: 0 } }: ClientOptions): Hello => ({
+/** Hello of a client, which is not Kith unless it says so. */
+export const helloOf = ({
+  number = 1,
+  port = 0,
+  abilities = {},
+  kithNonce,
+  low = { id: 0, serverIp: 0, serverPort: 0 }
+}: ClientOptions): Hello => ({
   userHash: asUserHash(new Uint8Array(16).fill(number)),
   ...low,
   port,
@@ -38,13 +46,15 @@ export const helloOf = ({ number = 1, port = 0, abilities = {}, low = { id: 0, s
   kadPort: 0,
   name: 'test',
   abilities: { ...PLAIN_ABILITIES, ...abilities },
-  kithNonce: undefined
+  kithNonce
 })
 
 export class TestClient implements AsyncDisposable {
   readonly socket: Socket
   readonly packets: Packet[] = []
   closed = false
+  /** What the listener said when it was dialled. */
+  greeting: Hello | undefined
   readonly #splitter = new PacketSplitter()
 
   constructor(socket: Socket) {
@@ -60,7 +70,7 @@ export class TestClient implements AsyncDisposable {
   static async dial(port: number, options: ClientOptions = {}): Promise<TestClient> {
     const client = await TestClient.connect(port)
     client.send(0xe3, 0x01, encodeHello(helloOf(options), false))
-    await client.next(0x4c)
+    client.greeting = decodeHello((await client.next(0x4c)).payload, true)
     return client
   }
   static async connect(port: number): Promise<TestClient> {

@@ -64,6 +64,10 @@ export class FakeChain implements AsyncDisposable {
   blocks: Block[] = [{ hash: `0x${'00'.repeat(32)}`, txs: [] }]
   pool: Tx[] = []
   balance: bigint = 10n ** 24n
+  /** Hashes of mined transactions that were not carried out. */
+  readonly failed: Set<string> = new Set()
+  /** Answers about transactions name another one. */
+  namesOther: boolean = false
   requests = 0
   #salt = 0
   readonly #server: Server
@@ -145,10 +149,11 @@ export class FakeChain implements AsyncDisposable {
         const number = this.blocks.findIndex(block => block.txs.some(t => t.hash === a))
         const tx = this.blocks[number]?.txs.find(t => t.hash === a)
         if (!tx) return null
-        if (method === 'eth_getTransactionByHash') return { hash: a, from: tx.from, to: tx.to, value: q(tx.value), input: tx.input }
+        const named = this.namesOther ? `0x${'cd'.repeat(32)}` : a
+        if (method === 'eth_getTransactionByHash') return { hash: named, from: tx.from, to: tx.to, value: q(tx.value), input: tx.input }
         return {
-          transactionHash: a,
-          status: '0x1',
+          transactionHash: named,
+          status: this.failed.has(a) ? '0x0' : '0x1',
           blockNumber: q(number),
           blockHash: this.blocks[number]!.hash,
           gasUsed: q(21_512),

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { GroupChange } from '../../wire/group-op.ts'
+import { MAX_GROUP_OPS } from '../../wire/limits.ts'
+import { MAX_WAITING_OPS } from '../limits.ts'
 import { GroupFold, type GroupOpNode, isAdmin } from './fold.ts'
+import { GroupLog, type LoggedOp } from './log.ts'
 
 /** A small generator of chance whose runs can be repeated by their seed. */
 function chance(seed: number): (n: number) => number {
@@ -180,4 +183,33 @@ test('a history made to be looked at again and again is refused, not judged for 
   assert.equal(folds[1]!.members.has('C15'), false, 'as many as honest groups have are judged')
   assert.equal(folds[1]!.members.has('C16'), true)
   assert.throws(() => w.fold(), { code: 'GROUP_FULL' })
+})
+
+test('RT6: a log takes operations of its own group, that count on, after their parents, and so many', () => {
+  const hashOf = (n: number): string => n.toString(16).padStart(64, '0')
+  const id = hashOf(0)
+  const op = (n: number, change: Partial<LoggedOp> = {}): LoggedOp => ({
+    ...{ hash: hashOf(n), group: id, author: 'A', lamport: n, at: 0, bytes: new Uint8Array(), parents: n === 0 ? [] : [hashOf(n - 1)] },
+    change: n === 0 ? { kind: 'create', nonce: new Uint8Array(16), name: 'g' } : add(`M${n}`),
+    ...change
+  })
+  const log = new GroupLog(id)
+  assert.throws(() => log.fold, { code: 'UNKNOWN_GROUP' })
+  assert.deepEqual(log.add([op(1)]), [], 'it waits for its parent')
+  assert.deepEqual(
+    log.add([op(0)]).map(o => o.lamport),
+    [0, 1]
+  )
+  assert.throws(() => log.add([op(2, { group: hashOf(9) })]), { code: 'BAD_GROUP_OP' })
+  for (const lamport of [1, 3]) assert.throws(() => log.copy().add([op(2, { lamport })]), { code: 'BAD_GROUP_OP' })
+  log.add(Array.from({ length: MAX_GROUP_OPS - 2 }, (_, i) => op(i + 2)))
+  assert.equal(log.size, MAX_GROUP_OPS)
+  assert.throws(() => log.copy().add([op(MAX_GROUP_OPS)]), { code: 'GROUP_FULL' })
+  // Of those that wait for ever the oldest go.
+  const waiting = new GroupLog(id)
+  waiting.add(Array.from({ length: MAX_WAITING_OPS + 1 }, (_, i) => op(i + 1)))
+  assert.deepEqual(
+    waiting.add([op(0)]).map(o => o.lamport),
+    [0]
+  )
 })

@@ -15,6 +15,7 @@ import type { Share } from '../protocol.ts'
 import { type Ed2k, openEd2k } from './ed2k.node.ts'
 import { decodeFileRequest, encodeFileAnswer, encodeFileRequest } from './file-request.ts'
 import { encodeHello } from './hello.ts'
+import { encodeKithPacket, ticketMac } from './kith-packet.ts'
 import { IDLE_PACKET_BYTES, IDLE_PACKETS_BURST, MAX_INFLATED_BYTES } from './limits.ts'
 import { encodePacket } from './packet.ts'
 import { decodeSources } from './peers.ts'
@@ -79,6 +80,42 @@ test('ED8: a caller from another address is not the client that keeps us waiting
   }
   for (let i = 0; i < 5; i++) assert.equal(await call('127.0.0.9'), false, 'the stranger speaks for the seeder')
   await eventually('the client itself is taken', () => call('127.0.0.1'))
+})
+
+test('ED8: a ticket that was overheard is worth nothing on another connection', async () => {
+  const content = seededBytes(5000)
+  const ed2kHash = ed2kOf(content)
+  const share = Object.assign(new MemoryShare(content, { ed2k: ed2kHash, pricePerMb: 1n }), { hash: ed2kHash.hash })
+  const gate = new TestGate()
+  await using ed2k = await openEd2k(
+    { clock: systemClock, log: silentLogger, shares: shareIndex([share]), gate, checkAddress: async host => host },
+    { listen: { host: '127.0.0.1', port: 0 } }
+  )
+  const ticket = gate.issue(share, 1_000_000)
+  const kithNonce = new Uint8Array(16).fill(3)
+  const shown = (to: TestClient, number: number): Uint8Array => {
+    const { userHash, kithNonce: nonce } = to.greeting!
+    const scope = { hash: share.hash, seederHash: userHash, ownHash: helloOf({ number }).userHash, nonce: nonce! }
+    return encodeKithPacket({ kind: 'ticket', hash: share.hash, id: ticket.id, mac: ticketMac(ticket.key, scope) })
+  }
+  const firstBytes = async (client: TestClient): Promise<void> => {
+    await client.begin(share.hash)
+    client.ask(share.hash, [0, 5000])
+    await client.next(0x46)
+  }
+  await using owner = await TestClient.dial(ed2k.port, { number: 1, kithNonce })
+  const overheard = shown(owner, 1)
+  owner.send(0xc5, 0x4b, overheard)
+  await firstBytes(owner)
+  const served = gate.admitted.length
+  assert.ok(served > 0)
+  await using thief = await TestClient.dial(ed2k.port, { number: 1, kithNonce })
+  thief.send(0xc5, 0x4b, overheard)
+  await thief.untilClosed()
+  await using other = await TestClient.dial(ed2k.port, { number: 2, kithNonce })
+  other.send(0xc5, 0x4b, shown(other, 1))
+  await other.untilClosed()
+  assert.equal(gate.admitted.length, served)
 })
 
 test('ED6: ports of other services are not told to others, nor called back', async () => {

@@ -38,6 +38,7 @@ test('every chunk of every count is proven by its path, and by no other position
       assert.ok(checkChunkPath(root, count, count, index, hash, path))
       const other = b % count
       if (other !== index) assert.ok(!checkChunkPath(root, count, count, other, hash, path))
+      for (const beyond of [count, index + 2 ** 31, index + count]) assert.ok(!checkChunkPath(root, count, count, beyond, hash, path))
       assert.ok(!checkChunkPath(root, count + 1, count, index, hash, path))
       assert.ok(!checkChunkPath(root, count, count, index, sha(hash), path))
       assert.ok(!checkChunkPath(root, count, count, index, hash, [...path, hash]))
