@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import test, { type TestContext } from 'node:test'
 import type { PeerDiscovery } from '@libp2p/interface'
-import { multiaddr } from '@multiformats/multiaddr'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { FakeClock } from '../../test/kits/fake-clock.ts'
 import { eventually } from '../../test/kits/transfer-doubles.ts'
 import { systemClock } from '../base/clock.ts'
@@ -13,7 +13,14 @@ import { silentLogger } from '../base/log.ts'
 import { peerIdOfKey, peerIdToText } from '../identity/peer-id.ts'
 import { openHost } from '../net/host.node.ts'
 import { ScopeGate } from '../net/scope-gate.ts'
-import { MAX_LAN_DIALS, MAX_LAN_PEERS } from './limits.ts'
+import {
+  MAX_ADDRESSES_PER_PROVIDER,
+  MAX_LAN_DIALS,
+  MAX_LAN_PEERS,
+  MDNS_ANSWERS_PER_SECOND,
+  MDNS_REPLIES_BURST,
+  MDNS_REPLIES_PER_SECOND
+} from './limits.ts'
 import { MDNS_SERVICE, type MdnsComponents, mdnsService } from './mdns.ts'
 
 const INSIDE = 'KITH_TEST_MDNS_NAMESPACE'
@@ -60,6 +67,22 @@ async function wire(t: TestContext, address = US) {
   return { seen, send }
 }
 const invented = (): string => peerIdToText(peerIdOfKey(randomBytes(32)))
+
+/** The service over a clock that stands still, without a socket; each dial fails when the test says so. */
+async function openAlone() {
+  const clock = new FakeClock()
+  const dialled: { readonly addresses: readonly string[]; readonly end: () => void }[] = []
+  const openConnection = (addresses: readonly Multiaddr[]): Promise<never> =>
+    new Promise<never>((_, reject) => dialled.push({ addresses: addresses.map(String), end: () => reject(new Error('nobody')) }))
+  const log = Object.assign(() => {}, { trace: () => {}, error: () => {} })
+  const components = {
+    ...{ logger: { forComponent: () => log }, connectionManager: { openConnection } },
+    addressManager: { getAddresses: () => [multiaddr('/ip4/10.99.0.1/tcp/9')] }
+  }
+  const make = await mdnsService({ gate: new ScopeGate(), log: silentLogger, clock })
+  const service = make(components as unknown as MdnsComponents) as PeerDiscovery & EventTarget
+  return { clock, dialled, service }
+}
 
 if (process.env[INSIDE]) {
   test('two nodes in one network connect', async t => {
@@ -116,14 +139,7 @@ if (process.env[INSIDE]) {
   })
 } else {
   test('DH9: of invented peers so many are dialled at a time, and so many in an hour', async () => {
-    const clock = new FakeClock()
-    const dialled: (() => void)[] = []
-    const components = {
-      logger: { forComponent: () => () => {} },
-      connectionManager: { openConnection: () => new Promise<never>((_, reject) => dialled.push(() => reject(new Error('nobody')))) }
-    }
-    const make = await mdnsService({ gate: new ScopeGate(), log: silentLogger, clock })
-    const service = make(components as unknown as MdnsComponents) as PeerDiscovery & EventTarget
+    const { clock, dialled, service } = await openAlone()
     const announced = (id: string): boolean =>
       service.dispatchEvent(new CustomEvent('peer', { detail: { id, multiaddrs: [multiaddr('/ip4/10.99.0.2/tcp/9')] } }))
     for (let i = 0; i < 1000; i++) announced(`peer ${i}`)
@@ -131,7 +147,7 @@ if (process.env[INSIDE]) {
     let dials = 0
     const fail = async (): Promise<void> => {
       dials += dialled.length
-      for (const end of dialled.splice(0)) end()
+      for (const { end } of dialled.splice(0)) end()
       await new Promise(resolve => setImmediate(resolve))
     }
     await fail()
@@ -149,6 +165,51 @@ if (process.env[INSIDE]) {
     announced('a real one')
     assert.equal(dialled.length, 2)
     await fail()
+  })
+
+  test('DH9: questions and answers are read from the local network alone, so many of them, and only local addresses', async () => {
+    const { clock, dialled, service } = await openAlone()
+    const inside = service as unknown as {
+      mdns: unknown
+      _onMdnsQuery(event: unknown, from?: { readonly address: string }): void
+      _onMdnsResponse(event: unknown, from?: { readonly address: string }): void
+    }
+    let replies = 0
+    inside.mdns = { respond: () => void replies++ }
+    const near = { address: '10.99.0.7' }
+    const ask = (service: string, from: { readonly address: string } | undefined): void =>
+      inside._onMdnsQuery({ questions: [{ name: service, type: 'PTR' }] }, from)
+    for (const from of [{ address: '8.8.8.8' }, undefined]) ask(MDNS_SERVICE, from)
+    for (let i = 0; i < 100; i++) ask('_other._tcp.local', near)
+    assert.equal(replies, 0)
+    for (let i = 0; i < 100; i++) ask(MDNS_SERVICE, near)
+    assert.equal(replies, MDNS_REPLIES_BURST)
+    await clock.advance(1000)
+    for (let i = 0; i < 100; i++) ask(MDNS_SERVICE, near)
+    assert.equal(replies, MDNS_REPLIES_BURST + MDNS_REPLIES_PER_SECOND)
+
+    let seen = 0
+    service.addEventListener('peer', () => seen++)
+    const answer = (addresses: readonly string[], from: { readonly address: string }): void => {
+      const id = invented()
+      const data = addresses.map(a => `dnsaddr=${a}/p2p/${id}`)
+      const answers = [
+        { type: 'PTR', name: MDNS_SERVICE, data: `x.${MDNS_SERVICE}` },
+        { type: 'TXT', data }
+      ]
+      inside._onMdnsResponse({ answers, additionals: [] }, from)
+    }
+    answer(['/ip4/10.99.0.2/tcp/9'], { address: '8.8.8.8' })
+    assert.equal(seen, 0)
+    answer(['/ip4/127.0.0.1/tcp/1', '/ip4/8.8.8.8/tcp/1'], near)
+    assert.deepEqual([seen, dialled.length], [1, 0])
+    const many = Array.from({ length: 2 * MAX_ADDRESSES_PER_PROVIDER }, (_, i) => `/ip4/10.99.0.${i + 2}/tcp/9`)
+    answer(['/ip4/127.0.0.1/tcp/1', ...many], near)
+    assert.equal(dialled[0]!.addresses.length, MAX_ADDRESSES_PER_PROVIDER - 1)
+    assert.ok(dialled[0]!.addresses.every(a => a.startsWith('/ip4/10.99.')))
+    for (let i = 0; i < 1000; i++) answer(['/ip4/127.0.0.1/tcp/1'], near)
+    assert.equal(seen, MDNS_ANSWERS_PER_SECOND)
+    for (const { end } of dialled) end()
   })
 
   const isSupported = spawnSync('unshare', ['-rn', 'sh', '-c', SETUP], { timeout: 5000 }).status === 0

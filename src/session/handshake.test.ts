@@ -218,6 +218,8 @@ test('messages of a handshake out of their turn are refused (threats HS6)', asyn
   assert.equal(await codeFrom(b.sessions.onHandshakeConfirm(read(early))), 'SEQUENCE_ERROR')
   const numbered = await a.write(again(read(await begin(a, b)), { sequenceNum: 1 }))
   assert.equal(await codeFrom(b.sessions.onHandshake(read(numbered), linkTo(a))), 'SEQUENCE_ERROR')
+  const other = await a.write(again(read(await begin(a, b)), { msgType: 'handshake_ack' }))
+  assert.equal(await codeFrom(b.sessions.onHandshake(read(other), linkTo(a))), 'SEQUENCE_ERROR')
   const hidden = await a.write(again(read(await begin(a, b)), { encrypted: true }))
   assert.equal(await codeFrom(b.sessions.onHandshake(read(hidden), linkTo(a))), 'MALFORMED')
   const ack = await answer(b, a, frame)

@@ -66,8 +66,8 @@ export class FakeChain implements AsyncDisposable {
   balance: bigint = 10n ** 24n
   /** Hashes of mined transactions that were not carried out. */
   readonly failed: Set<string> = new Set()
-  /** Answers about transactions name another one. */
-  namesOther: boolean = false
+  /** The method whose answers name another transaction. */
+  namesOther: string = ''
   requests = 0
   #salt = 0
   readonly #server: Server
@@ -149,7 +149,7 @@ export class FakeChain implements AsyncDisposable {
         const number = this.blocks.findIndex(block => block.txs.some(t => t.hash === a))
         const tx = this.blocks[number]?.txs.find(t => t.hash === a)
         if (!tx) return null
-        const named = this.namesOther ? `0x${'cd'.repeat(32)}` : a
+        const named = this.namesOther === method ? `0x${'cd'.repeat(32)}` : a
         if (method === 'eth_getTransactionByHash') return { hash: named, from: tx.from, to: tx.to, value: q(tx.value), input: tx.input }
         return {
           transactionHash: named,
