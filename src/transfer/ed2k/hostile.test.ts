@@ -16,7 +16,7 @@ import { type Ed2k, openEd2k } from './ed2k.node.ts'
 import { decodeFileRequest, encodeFileAnswer, encodeFileRequest } from './file-request.ts'
 import { encodeHello } from './hello.ts'
 import { encodeKithPacket, ticketMac } from './kith-packet.ts'
-import { IDLE_PACKET_BYTES, IDLE_PACKETS_BURST, MAX_INFLATED_BYTES } from './limits.ts'
+import { IDLE_PACKET_BYTES, IDLE_PACKETS_BURST, MAX_INFLATED_BYTES, MAX_QUEUED_RANGES } from './limits.ts'
 import { encodePacket } from './packet.ts'
 import { decodeSources } from './peers.ts'
 
@@ -116,6 +116,22 @@ test('ED8: a ticket that was overheard is worth nothing on another connection', 
   other.send(0xc5, 0x4b, shown(other, 1))
   await other.untilClosed()
   assert.equal(gate.admitted.length, served)
+})
+
+test('ED5: ranges that are asked for faster than they are served wait in a queue that has an end', async () => {
+  const share = shareOf(seededBytes(500_000))
+  const gate = new TestGate()
+  const { promise, resolve } = Promise.withResolvers<void>()
+  gate.onAdmit = () => promise
+  await using ed2k = await openEd2k(
+    { clock: systemClock, log: silentLogger, shares: shareIndex([share]), gate, checkAddress: async host => host },
+    { listen: { host: '127.0.0.1', port: 0 } }
+  )
+  await using client = await TestClient.dial(ed2k.port)
+  await client.begin(share.hash)
+  for (let i = 0; i <= MAX_QUEUED_RANGES + 1; i++) client.ask(share.hash, [1000 * i, 1000 * i + 10])
+  await client.untilClosed()
+  resolve()
 })
 
 test('ED6: ports of other services are not told to others, nor called back', async () => {
