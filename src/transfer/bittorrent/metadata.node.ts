@@ -12,10 +12,10 @@ import { encodeMetadata, type MetadataMessage } from './extensions.ts'
 import { missingLayers } from './file-tree.ts'
 import { fetchLayers } from './hashes-fetch.node.ts'
 import { asSourceError, type DialTorrent } from './hub.node.ts'
+import { KnownPeers } from './known-peers.ts'
 import {
   MAX_BENCODE_BYTES,
   MAX_METADATA_RETRY_MS,
-  MAX_SWARM_PEERS,
   METADATA_DIALS,
   METADATA_MS,
   METADATA_PEERS,
@@ -57,7 +57,7 @@ export class MetadataFetch implements AsyncDisposable {
   readonly #magnet: Magnet
   readonly #stop = new AbortController()
   readonly #found = Promise.withResolvers<Metainfo>()
-  readonly #known = new Set<string>()
+  readonly #known = new KnownPeers()
   readonly #queue: Candidate[] = []
   readonly #tasks = new Set<Promise<void>>()
   /** A hybrid whose trees nobody gave yet. */
@@ -110,9 +110,7 @@ export class MetadataFetch implements AsyncDisposable {
   /** The queue is bounded by what one magnet and its trackers may name. */
   add(peers: Iterable<PeerAddress>, trust: AddressTrust): void {
     for (const peer of peers) {
-      const key = formatPeerAddress(peer)
-      if (this.#stop.signal.aborted || this.#known.has(key) || this.#known.size >= MAX_SWARM_PEERS) continue
-      this.#known.add(key)
+      if (this.#stop.signal.aborted || !this.#known.take(peer, trust)) continue
       this.#queue.push({ peer, trust, failures: 0 })
     }
     this.#startWorkers()

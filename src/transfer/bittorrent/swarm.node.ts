@@ -9,7 +9,8 @@ import { classOfAddress } from '../address-filter.ts'
 import type { Grid } from '../grid.ts'
 import type { Source } from '../protocol.ts'
 import type { PeerHub } from './hub.node.ts'
-import { MAX_DIALS, MAX_SWARM_CONNECTIONS, MAX_SWARM_PEERS, REDIAL_MS } from './limits.ts'
+import { KnownPeers } from './known-peers.ts'
+import { MAX_DIALS, MAX_SWARM_CONNECTIONS, REDIAL_MS } from './limits.ts'
 import { peerPriority } from './peer-priority.ts'
 import type { PeerSession } from './session.node.ts'
 import { PeerSource } from './source.node.ts'
@@ -50,7 +51,7 @@ export class Swarm implements AsyncDisposable {
   readonly #torrent: SwarmTorrent
   readonly #stop = new AbortController()
   readonly #registration: Disposable
-  readonly #known = new Set<string>()
+  readonly #known = new KnownPeers()
   readonly #tasks = new Set<Promise<void>>()
   readonly #sessions = new Set<PeerSession>()
   readonly #waiting: Waiting[] = []
@@ -79,9 +80,7 @@ export class Swarm implements AsyncDisposable {
   /** Dials these peers unless they are known; beyond 1,000 the new ones are left out. */
   add(peers: Iterable<PeerAddress>, trust: AddressTrust): void {
     for (const peer of peers) {
-      const key = formatPeerAddress(peer)
-      if (this.#stop.signal.aborted || this.#known.has(key) || this.#known.size >= MAX_SWARM_PEERS) continue
-      this.#known.add(key)
+      if (this.#stop.signal.aborted || !this.#known.take(peer, trust)) continue
       this.#track(this.#keepConnected(peer, trust))
     }
   }
@@ -115,7 +114,7 @@ export class Swarm implements AsyncDisposable {
       }
       await clock.sleep(REDIAL_MS * 2 ** failures, signal).catch(() => {})
     }
-    if (!signal.aborted) this.#known.delete(formatPeerAddress(peer))
+    if (!signal.aborted) this.#known.forget(peer, trust)
   }
 
   /** Resolves when the connection has ended. @returns whether it was of any use */
