@@ -1,7 +1,7 @@
 /** The command line as processes, over a scripted node (test/kits/scripted-kith.ts): real signals, locks, pipes and HTTP. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import { type Ended, type Json, newHome, Process } from '../../test/kits/process.ts'
@@ -160,6 +160,9 @@ test('links and secrets come from stdin, files or a terminal, never without one 
   assert.deepEqual([pass.code, errorCode(pass)], [2, 'NO_TTY'])
   assert.equal(fromFile.code, 0, fromFile.err)
   assert.equal(fromStdin.code, 0, fromStdin.err)
+  chmodSync(file, 0o640)
+  const open = await kith(home, 'wallet', 'restore', '--phrase-file', file, '--json', '--port', '0')
+  assert.equal(errorCode(open), 'KEY_FILE_MODE')
   assert.doesNotMatch(fromFile.out + fromFile.err + fromStdin.out + fromStdin.err, /sausage/)
 })
 

@@ -1,5 +1,5 @@
 /** Reading secrets and links: from a file, from stdin, or typed unseen on a terminal. Never from the command line. */
-import { readFileSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
 import { KithError } from '../base/errors.ts'
 
@@ -43,17 +43,33 @@ export async function readStdinText(): Promise<string> {
   return text
 }
 
-/** The first line of a file. @throws FILE_NOT_FOUND, USAGE */
+/** The secret in the first line of a file that nobody else may read, or of a pipe. @throws FILE_NOT_FOUND, KEY_FILE_MODE, USAGE */
 export function readFileLine(path: string): string {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (cause) {
-    throw new KithError('FILE_NOT_FOUND', `cannot read ${path}`, { path }, { cause })
-  }
+  const text = readOwnText(path)
   const line = text.split('\n', 1)[0]?.trim() ?? ''
   if (line === '' || line.length > MAX_LINE_CHARS) throw new KithError('USAGE', `${path} has no line to read`)
   return line
+}
+
+function readOwnText(path: string): string {
+  let fd: number
+  try {
+    fd = openSync(path, 'r')
+  } catch (cause) {
+    throw new KithError('FILE_NOT_FOUND', `cannot read ${path}`, { path }, { cause })
+  }
+  try {
+    const stat = fstatSync(fd)
+    // Windows has no such modes.
+    if (stat.isFile() && (stat.mode & 0o077) !== 0 && process.platform !== 'win32')
+      throw new KithError('KEY_FILE_MODE', `other users can read ${path}`, { path }, { hint: `chmod 600 '${path}'` })
+    return readFileSync(fd, 'utf8')
+  } catch (cause) {
+    if (cause instanceof KithError) throw cause
+    throw new KithError('FILE_NOT_FOUND', `cannot read ${path}`, { path }, { cause })
+  } finally {
+    closeSync(fd)
+  }
 }
 
 /** Asks on the terminal without showing what is typed. @throws NO_TTY, INTERRUPTED */
