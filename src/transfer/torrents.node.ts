@@ -104,6 +104,8 @@ export const magnetOf = (torrent: {
   readonly infoHashV2?: Uint8Array | undefined
   readonly name: string
   readonly trackers: readonly string[]
+  /** Addresses at which peers reach us. */
+  readonly peers: readonly PeerAddress[]
 }): string => formatMagnet(torrent)
 
 /** Writes `<name>-<hash>.torrent` into a folder of its own. @returns its path */

@@ -62,6 +62,7 @@ async function everyAddress(t: TestContext): Promise<void> {
   for (const address of [ready.link, ready.cid, ready.magnet, ready.torrentPath, ready.plainTorrentPath, ready.ed2k, ready.httpUrls?.[0]])
     assert.ok(address && shown.out.includes(address), address)
 
+  assert.match(ready.magnet!, new RegExp(`&x\\.pe=[^&]+:${ports['bittorrent']}`), 'other programs on this network need no tracker')
   await inPairs([[ready.magnet!], [ready.torrentPath!], [ready.ed2k!]], async ([address], i) => {
     const peer = `127.0.0.1:${ports[address!.startsWith('ed2k') ? 'ed2k' : 'bittorrent']}`
     assertGot(await get(`by-${i}`, address!, '--peer', peer), ready.fileId, address!)

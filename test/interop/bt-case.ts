@@ -148,7 +148,7 @@ async function main(name: string, host: string): Promise<void> {
       host,
       ourPort: bt.port,
       leechTorrent: join(folder, 'leech.torrent'),
-      leechMagnet: formatMagnet({ ...leech, name: ours.name, trackers: [tracker.url] }),
+      leechMagnet: formatMagnet({ ...leech, name: ours.name, trackers: [tracker.url], peers: [{ host, port: bt.port }] }),
       leechFolder: dirs.leech,
       seedTorrent: join(folder, 'seed.torrent'),
       seedFolder: dirs.seed

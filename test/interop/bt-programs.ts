@@ -157,7 +157,7 @@ const qbittorrent: Program = {
   }
 }
 
-/** Fetches by magnet from us, and seeds by connecting to us: our listener finds itself a source. */
+/** Fetches by magnet, which names us (`x.pe`), and seeds by connecting to us: our listener finds itself a source. */
 const LIBTORRENT = `
 import libtorrent as lt, sys, time
 host, port, magnet, leech, torrent, seed = sys.argv[1:7]
@@ -168,8 +168,7 @@ a = s.add_torrent(p)
 q = lt.add_torrent_params(); q.ti = lt.torrent_info(torrent); q.trackers = []; q.save_path = seed; q.flags = lt.torrent_flags.seed_mode | lt.torrent_flags.override_trackers
 b = s.add_torrent(q)
 while True:
-  for h in (a, b):
-    if h.status().num_peers == 0: h.connect_peer((host, int(port)))
+  if b.status().num_peers == 0: b.connect_peer((host, int(port)))
   time.sleep(0.2)
 `
 const libtorrent: Program = {

@@ -52,7 +52,9 @@ export class ShareAddresses {
     const withHttp = share.protocols.includes('http') && share.pricePerMb === 0n
     const torrent = TORRENT_PROTOCOLS.some(p => share.protocols.includes(p)) ? share : undefined
     const trackers = [...share.trackers, ...this.#webTrackers(share, shown)]
-    const magnet = (infoHash: Uint8Array, infoHashV2?: Uint8Array): string => magnetOf({ infoHash, infoHashV2, name: share.name, trackers })
+    const peers = this.#torrentPeers(share, shown)
+    const magnet = (infoHash: Uint8Array, infoHashV2?: Uint8Array): string =>
+      magnetOf({ infoHash, infoHashV2, name: share.name, trackers, peers })
     return shareView(share, {
       state,
       uploaded,
@@ -79,6 +81,13 @@ export class ShareAddresses {
   #webTrackers({ protocols }: ShareSummary, hosts: readonly string[]): readonly string[] {
     const port = this.#parts.networks.webtorrent.service.opened?.tracker.port
     return port === undefined || !protocols.includes('webtorrent') ? [] : hosts.map(h => `ws://${bracketed(h)}:${port}`)
+  }
+
+  /** Where other programs reach our BitTorrent port, for `x.pe` of BEP 9; in links only. Paid files they could not fetch. */
+  #torrentPeers({ protocols, pricePerMb }: ShareSummary, hosts: readonly string[]): readonly { host: string; port: number }[] {
+    const { port } = this.#parts.networks.bittorrent.opened
+    if (!port || !protocols.includes('bittorrent') || pricePerMb !== 0n) return []
+    return hosts.slice(0, MAX_LINK_HOSTS).map(host => ({ host, port }))
   }
 
   #pathOf(infoHash: Uint8Array): string | undefined {

@@ -66,6 +66,8 @@ test('reads hex and base32 in either case, and numbered parameters', () => {
     assert.deepEqual(parseMagnet(`magnet:?xt=urn:btih:${h}`).infoHash, HASH)
   const m = parseMagnet(`magnet:?xt.1=urn:btih:${HEX}&xt.2=urn:sha1:x&tr.1=http%3A%2F%2Fa%2Fx&tr.2=wss://b&dn=a+b&x.pe=%5B::1%5D:5`)
   assert.deepEqual([m.trackers, m.name, m.peers], [['http://a/x'], 'a b', [{ host: '::1', port: 5 }]])
+  // Addresses are written as libtorrent reads them.
+  assert.match(formatMagnet(m), /&x\.pe=\[::1\]:5$/)
 })
 test('a hybrid link names both hashes; one of v2 alone goes by its first 20 bytes', () => {
   const both = parseMagnet(`magnet:?xt=urn:btih:${HEX}&xt=urn:btmh:1220${V2.toUpperCase()}`)

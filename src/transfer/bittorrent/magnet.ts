@@ -73,7 +73,8 @@ export function formatMagnet(magnet: Pick<Magnet, 'infoHash'> & Partial<Magnet>)
     (magnet.trackers ?? []).map(t => part('tr', t)).join('') +
     (magnet.webTrackers ?? []).map(t => part('tr', t)).join('') +
     (magnet.webSeeds ?? []).map(w => part('ws', w)).join('') +
-    (magnet.peers ?? []).map(p => part('x.pe', formatPeerAddress(p))).join('')
+    // Not escaped: libtorrent 2.0 reads it as it stands, and would not find an address in "%5B" and "%3A".
+    (magnet.peers ?? []).map(p => `&x.pe=${formatPeerAddress(p)}`).join('')
   )
 }
 
