@@ -4,14 +4,16 @@
  */
 import { classOfHost } from '../address-filter.ts'
 import { MAX_SWARM_PEERS } from './limits.ts'
-import type { AddressTrust } from './tracker.node.ts'
 import { formatPeerAddress, type PeerAddress } from './urls.ts'
 
+/** Who named an address: as AddressTrust of tracker.node.ts. */
+type Trust = 'given' | 'found'
+
 export class KnownPeers {
-  readonly #trust = new Map<string, AddressTrust>()
+  readonly #trust = new Map<string, Trust>()
 
   /** Remembers a peer. @returns false when it is known already, or there are too many */
-  take(peer: PeerAddress, trust: AddressTrust): boolean {
+  take(peer: PeerAddress, trust: Trust): boolean {
     const key = formatPeerAddress(peer)
     const known = this.#trust.get(key)
     if (known === undefined ? this.#trust.size >= MAX_SWARM_PEERS : !(trust === 'given' && known === 'found' && isNear(peer))) return false
@@ -20,7 +22,7 @@ export class KnownPeers {
   }
 
   /** It may be named again. Not if another word for it has been taken meanwhile. */
-  forget(peer: PeerAddress, trust: AddressTrust): void {
+  forget(peer: PeerAddress, trust: Trust): void {
     const key = formatPeerAddress(peer)
     if (this.#trust.get(key) === trust) this.#trust.delete(key)
   }
