@@ -36,6 +36,10 @@ export class FakeClock implements Clock {
       )
     })
   }
+  /** Whether somebody sleeps who is due in exactly `ms`. */
+  isAwaited(ms: number): boolean {
+    return this.#sleepers.some(s => s.at === this.#ms + ms)
+  }
   /** Moves time on, wakes who is due, and lets promises run. */
   async advance(ms: number): Promise<void> {
     this.#ms += ms

@@ -275,15 +275,9 @@ test('who does not call back is asked again after twenty minutes', async () => {
   const source = await firstSource(s)
   await client[Symbol.asyncDispose]()
   const again = s.seeder.accept().then(c => introduce(c, 1000))
-  await eventually(
-    'it is asked again',
-    async () => {
-      await clock.advance(REASK_MS)
-      // Time may have passed before the end of the connection was noticed: then once more, but not while it is being asked.
-      return Promise.race([again.then(() => true), new Promise<boolean>(r => setTimeout(r, 2000, false).unref())])
-    },
-    LONG_MS
-  )
+  await eventually('the end of the connection is noticed', () => clock.isAwaited(REASK_MS), LONG_MS)
+  await clock.advance(REASK_MS)
+  await within(LONG_MS, 'it is asked again', again)
   assert.ok(!source.ended)
 })
 test('a client without the file is left; sources that it names for it, and for nothing else, are looked at as found', async () => {
